@@ -1,0 +1,1 @@
+//! Text to token ids and back, from the vocabulary in the GGUF file. May import: `error`, `gguf`.

@@ -1,0 +1,1 @@
+//! The only Rust that knows JavaScript: exported classes, and a `ByteSource` on browser storage.
