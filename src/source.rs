@@ -49,11 +49,18 @@ impl ByteSource for std::fs::File {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
         use std::os::unix::fs::FileExt;
-        self.read_exact_at(into, offset)
-            .map_err(|e| Error::new(Kind::Integrity, format!("reading {} bytes at {offset}: {e}", into.len())))
+        self.read_exact_at(into, offset).map_err(|e| {
+            Error::new(
+                Kind::Integrity,
+                format!("reading {} bytes at {offset}: {e}", into.len()),
+            )
+        })
     }
 }
 
 fn beyond_end(offset: u64, wanted: usize, len: u64) -> Error {
-    Error::new(Kind::Integrity, format!("{wanted} bytes wanted at offset {offset}, but the file has {len} bytes"))
+    Error::new(
+        Kind::Integrity,
+        format!("{wanted} bytes wanted at offset {offset}, but the file has {len} bytes"),
+    )
 }

@@ -1,0 +1,72 @@
+# The one front door. `make help` lists what is here; each command installs what it needs.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help start serve test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench golden clean
+
+# make start ARGS='--dir models=/path': further options of tools/serve.mjs
+ARGS ?=
+# make test SUITES='native js': only these of native, wasm, js, browser
+SUITES ?= native wasm js browser
+STEP := tools/step.sh
+TSC := node_modules/.bin/tsc
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+start: node_modules/.package-lock.json ## build everything and serve the page on localhost
+	@$(STEP) "Building the engine for the browser (first time: a few minutes)" node tools/wasm.mjs
+	@$(STEP) "Compiling the package" $(MAKE) --no-print-directory js
+	@echo "==> Serving"
+	@exec node tools/serve.mjs $(ARGS)
+
+serve: ## serve what is already built
+	@exec node tools/serve.mjs $(ARGS)
+
+test: e2e-tools check ## run every check and every test
+	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs --no-opt
+	@$(STEP) "Compiling the package" $(MAKE) --no-print-directory js
+	@node tools/test.mjs $(SUITES)
+
+check: fmt clippy tsc ## formatter, clippy and type checker
+
+fmt:
+	@$(STEP) "Checking the format" cargo fmt --check
+
+clippy:
+	@$(STEP) "Running clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+
+wasm: node_modules/.package-lock.json ## build pkg/wasm/simd128 and pkg/wasm/relaxed
+	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs $(ARGS)
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@$(STEP) "Installing the development tools from npm" npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+js: node_modules/.package-lock.json
+	@$(TSC) -p pkg/tsconfig.json && $(TSC) -p pkg/tsconfig.worker.json
+
+tsc: node_modules/.package-lock.json
+	@$(STEP) "Checking types and compiling the package" $(MAKE) --no-print-directory js
+	@$(STEP) "Checking the types of the page, the tools and the tests" $(MAKE) --no-print-directory tsc-js
+
+tsc-js:
+	@$(TSC) -p www/tsconfig.json && $(TSC) -p tsconfig.json
+
+wasm-test: ## the Rust tests as a wasm program with SIMD, in Node
+	@node tools/test.mjs wasm
+
+e2e: e2e-tools wasm tsc ## the end-to-end tests in Chromium
+	@node tools/test.mjs browser
+
+e2e-tools: node_modules/.package-lock.json
+	@$(STEP) "Looking for Chromium" tools/chromium.sh
+
+bench: ## time the kernels, after checking their answers
+	@$(STEP) "Running the benches" cargo bench --locked
+
+golden: ## how the recorded answers are made again
+	@sed -n '/./p' tests/oracle/README.md
+
+clean: ## remove everything that was built
+	rm -rf target tools/target pkg/dist pkg/wasm node_modules

@@ -1,0 +1,140 @@
+#!/usr/bin/env node
+// Runs the test suites one after the other, shows what they print, and ends with the totals.
+
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const HELP = `test.mjs [SUITE…]: runs these suites (all of them when none is named), and prints the totals
+
+  native    cargo test
+  wasm      the same tests as a wasm program with SIMD, in Node's WASI runtime
+  js        tests of the package and the tools in Node: pkg/test/ and tests/tools/
+  browser   end-to-end tests in Chromium: tests/browser/
+  ARGS='…'  in the environment: given to cargo test after --, such as the name of a test`;
+
+const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const totals = { passed: 0, failed: 0, skipped: 0 };
+/** @type {string[]} */
+const skips = [];
+
+/** @type {Record<string, () => Promise<number>>} each gives an exit code */
+const SUITES = {
+  native: () => cargo('cargo', []),
+  wasm: () =>
+    cargo('sh', ['tools/rust-wasm.sh'], ['--lib', '--tests', '--target', 'wasm32-wasip1', '--target-dir', 'target/wasi'], {
+      CARGO_ENCODED_RUSTFLAGS: '-Ctarget-feature=+simd128',
+      CARGO_TARGET_WASM32_WASIP1_RUNNER: `node --no-warnings ${path.join(ROOT, 'tools/wasi.mjs')}`,
+    }),
+  js: () => nodeTests(['pkg/test', 'tests/tools']),
+  browser: () => nodeTests(['tests/browser']),
+};
+
+const names = process.argv.slice(2);
+if (names.includes('--help')) {
+  console.log(HELP);
+} else {
+  process.exitCode = await main(names.length > 0 ? names : Object.keys(SUITES));
+}
+
+/** @param {string[]} names */
+async function main(names) {
+  /** @type {string[]} */
+  const broken = [];
+  for (const name of names) {
+    const suite = SUITES[name];
+    if (!suite) throw new Error(`no suite ${name}: expected ${Object.keys(SUITES).join(', ')}`);
+    const began = performance.now();
+    console.log(`==> Testing: ${name}`);
+    const code = await suite();
+    console.log(`    ${code === 0 ? 'done' : 'FAILED'} in ${Math.round((performance.now() - began) / 1000)} s`);
+    if (code !== 0) broken.push(name);
+  }
+  console.log('==> Totals');
+  for (const skip of skips) console.log(`    ${skip}`);
+  if (broken.length > 0) console.log(`    FAILED: ${broken.join(', ')}`);
+  const failed = totals.failed || broken.length; // a suite that did not compile has failed too
+  console.log(`${totals.passed} passed, ${failed} failed, ${totals.skipped} skipped`);
+  return failed === 0 ? 0 : 1;
+}
+
+/**
+ * Rust's tests. What passing tests print is hidden, but for the lines that say what was skipped.
+ * @param {string} program
+ * @param {string[]} before
+ * @param {string[]} options
+ * @param {Record<string, string>} env
+ */
+function cargo(program, before, options = [], env = {}) {
+  const own = process.env.ARGS?.split(' ').filter(Boolean) ?? [];
+  let inSuccesses = false;
+  return run(program, [...before, 'test', '--locked', '--no-fail-fast', ...options, '--', '--show-output', ...own], env, (line) => {
+    const result = /^test result: .* (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
+    if (result) count(Number(result[1]), Number(result[2]), Number(result[3]));
+    if (line === 'successes:') inSuccesses = true;
+    if (line === 'failures:' || result) inSuccesses = false;
+    return !inSuccesses;
+  });
+}
+
+/** @param {string[]} folders */
+async function nodeTests(folders) {
+  const files = [];
+  for (const folder of folders) {
+    const entries = await readdir(path.join(ROOT, folder)).catch(() => []);
+    files.push(...entries.filter((name) => name.endsWith('.test.mjs')).map((name) => path.join(folder, name)));
+  }
+  if (files.length === 0) {
+    console.log(`    there are no tests in ${folders.join(', ')}`);
+    return 0;
+  }
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=1'];
+  return run(process.execPath, [...options, ...files.sort()], {}, (line) => {
+    const result = /^ℹ (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line);
+    const number = Number(result?.[2] ?? 0);
+    if (result?.[1] === 'pass') count(number, 0, 0);
+    else if (result?.[1] === 'fail' || result?.[1] === 'cancelled') count(0, number, 0);
+    else if (result) count(0, 0, number);
+    return true;
+  });
+}
+
+/**
+ * @param {number} passed
+ * @param {number} failed
+ * @param {number} skipped
+ */
+function count(passed, failed, skipped) {
+  totals.passed += passed;
+  totals.failed += failed;
+  totals.skipped += skipped;
+}
+
+/**
+ * Runs a program in the project's folder and gives its exit code. `shown` sees each line and says whether it is printed.
+ * @param {string} program
+ * @param {string[]} args
+ * @param {Record<string, string>} env
+ * @param {(line: string) => boolean} shown
+ * @returns {Promise<number>}
+ */
+function run(program, args, env, shown) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      cwd: ROOT,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => {
+        const skip = /SKIPPED: .*/.exec(line)?.[0];
+        if (skip && !skips.includes(skip)) skips.push(skip);
+        if (shown(line) || skip) console.log(`    ${line}`);
+      });
+    }
+    child.on('error', reject);
+    child.on('close', (code) => resolve(code ?? 1));
+  });
+}
