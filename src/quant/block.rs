@@ -28,7 +28,10 @@ impl<'a> Fields<'a> {
 
     /// The next `N` bytes.
     pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.0.split_first_chunk().expect("a block struct asks for its own size, no more");
+        let (head, rest) = self
+            .0
+            .split_first_chunk()
+            .expect("a block struct asks for its own size, no more");
         self.0 = rest;
         *head
     }

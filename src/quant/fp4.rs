@@ -41,7 +41,11 @@ const _: () = assert!(size_of::<BlockNvfp4>() == 36);
 /// Half of the E8M0 scale `e`: 2^(e - 128). Built from bits; the two smallest are denormal, and 255, which the
 /// standard calls NaN, is 2^127 as in ggml.
 pub fn e8m0_half(e: u8) -> f32 {
-    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
+    f32::from_bits(if e < 2 {
+        0x0020_0000 << e
+    } else {
+        (u32::from(e) - 1) << 23
+    })
 }
 
 /// Half of the UE4M3 scale `code`: four bits of exponent with bias 7, three of mantissa. 0x7F, which the standard
@@ -62,7 +66,10 @@ impl Block for BlockMxfp4 {
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let [e] = fields.bytes();
-        BlockMxfp4 { e, qs: fields.bytes() }
+        BlockMxfp4 {
+            e,
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -77,7 +84,10 @@ impl Block for BlockNvfp4 {
     const LEN: usize = 64;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockNvfp4 { d: fields.bytes(), qs: fields.bytes() }
+        BlockNvfp4 {
+            d: fields.bytes(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {

@@ -14,7 +14,9 @@ use super::k::SUPER;
 use super::legacy::nibbles;
 
 /// The sixteen levels of IQ4_NL and IQ4_XS.
-pub const IQ4_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub const IQ4_LEVELS: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
 
 /// IQ4_NL: 32 values; `d * level`.
 #[repr(C)]
@@ -208,7 +210,10 @@ impl Block for BlockIq4Nl {
     const LEN: usize = 32;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq4Nl { d: fields.f16(), qs: fields.bytes() }
+        BlockIq4Nl {
+            d: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -232,7 +237,12 @@ impl Block for BlockIq4Xs {
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let (d, [scales_h]) = (fields.f16(), fields.words());
-        BlockIq4Xs { d, scales_h, scales_l: fields.bytes(), qs: fields.bytes() }
+        BlockIq4Xs {
+            d,
+            scales_h,
+            scales_l: fields.bytes(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -251,7 +261,10 @@ impl Block for BlockIq2Xxs {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq2Xxs { d: fields.f16(), qs: fields.bytes() }
+        BlockIq2Xxs {
+            d: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -262,7 +275,13 @@ impl Block for BlockIq2Xxs {
             let scale = d * (0.5 + (packed >> 28) as f32) * 0.25;
             for (g, (out, index)) in out.chunks_exact_mut(8).zip([i0, i1, i2, i3]).enumerate() {
                 let entry = grids::IQ2_XXS[usize::from(index)];
-                put_signed::<2>(out, entry, &grids::IQ2_XXS_LEVELS, scale, even_signs(packed >> (7 * g)));
+                put_signed::<2>(
+                    out,
+                    entry,
+                    &grids::IQ2_XXS_LEVELS,
+                    scale,
+                    even_signs(packed >> (7 * g)),
+                );
             }
         }
     }
@@ -272,7 +291,11 @@ impl Block for BlockIq2Xs {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq2Xs { d: fields.f16(), qs: fields.words(), scales: fields.bytes() }
+        BlockIq2Xs {
+            d: fields.f16(),
+            qs: fields.words(),
+            scales: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -280,7 +303,13 @@ impl Block for BlockIq2Xs {
         for (g, (out, &q)) in out.chunks_exact_mut(8).zip(&self.qs).enumerate() {
             let scale = d * (0.5 + f32::from(nibble(&self.scales, g / 2))) * 0.25;
             let entry = grids::IQ2_XS[usize::from(q & 511)];
-            put_signed::<2>(out, entry, &grids::IQ2_XS_LEVELS, scale, even_signs(u32::from(q >> 9)));
+            put_signed::<2>(
+                out,
+                entry,
+                &grids::IQ2_XS_LEVELS,
+                scale,
+                even_signs(u32::from(q >> 9)),
+            );
         }
     }
 }
@@ -313,7 +342,11 @@ impl Block for BlockIq3Xxs {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq3Xxs { d: fields.f16(), qs: fields.bytes(), scales_signs: fields.bytes() }
+        BlockIq3Xxs {
+            d: fields.f16(),
+            qs: fields.bytes(),
+            scales_signs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -361,7 +394,11 @@ impl Block for BlockIq1S {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq1S { d: fields.f16(), qs: fields.bytes(), qh: fields.words() }
+        BlockIq1S {
+            d: fields.f16(),
+            qs: fields.bytes(),
+            qh: fields.words(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -387,7 +424,11 @@ impl Block for BlockIq1M {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockIq1M { qs: fields.bytes(), qh: fields.bytes(), scales: fields.words() }
+        BlockIq1M {
+            qs: fields.bytes(),
+            qh: fields.bytes(),
+            scales: fields.words(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {

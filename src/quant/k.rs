@@ -141,7 +141,10 @@ pub fn scale_and_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
     if j < 4 {
         (scales[j] & 63, scales[j + 4] & 63)
     } else {
-        ((scales[j + 4] & 15) | (scales[j - 4] >> 6) << 4, (scales[j + 4] >> 4) | (scales[j] >> 6) << 4)
+        (
+            (scales[j + 4] & 15) | (scales[j - 4] >> 6) << 4,
+            (scales[j + 4] >> 4) | (scales[j] >> 6) << 4,
+        )
     }
 }
 
@@ -149,13 +152,21 @@ impl Block for BlockQ2K {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ2K { scales: fields.bytes(), qs: fields.bytes(), d: fields.f16(), dmin: fields.f16() }
+        BlockQ2K {
+            scales: fields.bytes(),
+            qs: fields.bytes(),
+            d: fields.f16(),
+            dmin: fields.f16(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
         let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
         for (s, out) in out.chunks_exact_mut(16).enumerate() {
-            let (scale, min) = (d * f32::from(self.scales[s] & 15), dmin * f32::from(self.scales[s] >> 4));
+            let (scale, min) = (
+                d * f32::from(self.scales[s] & 15),
+                dmin * f32::from(self.scales[s] >> 4),
+            );
             let (half, shift, first) = (s / 8, 2 * (s % 8 / 2), 16 * (s % 2));
             for (out, q) in out.iter_mut().zip(&self.qs[32 * half + first..]) {
                 *out = scale * f32::from(q >> shift & 3) - min;
@@ -177,7 +188,12 @@ impl Block for BlockQ3K {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ3K { hmask: fields.bytes(), qs: fields.bytes(), scales: fields.bytes(), d: fields.f16() }
+        BlockQ3K {
+            hmask: fields.bytes(),
+            qs: fields.bytes(),
+            scales: fields.bytes(),
+            d: fields.f16(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -198,7 +214,12 @@ impl Block for BlockQ4K {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ4K { d: fields.f16(), dmin: fields.f16(), scales: fields.bytes(), qs: fields.bytes() }
+        BlockQ4K {
+            d: fields.f16(),
+            dmin: fields.f16(),
+            scales: fields.bytes(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -244,7 +265,12 @@ impl Block for BlockQ6K {
     const LEN: usize = SUPER;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ6K { ql: fields.bytes(), qh: fields.bytes(), scales: fields.signed(), d: fields.f16() }
+        BlockQ6K {
+            ql: fields.bytes(),
+            qh: fields.bytes(),
+            scales: fields.signed(),
+            d: fields.f16(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {

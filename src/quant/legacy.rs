@@ -98,14 +98,19 @@ pub(super) fn nibbles(qs: &[u8; 16]) -> impl Iterator<Item = u8> {
 /// The 32 five-bit values of `qs` and `qh`.
 fn five_bits(qs: &[u8; 16], qh: [u8; 4]) -> impl Iterator<Item = u8> {
     let high = u32::from_le_bytes(qh);
-    nibbles(qs).zip(0..).map(move |(q, i)| q | (((high >> i) & 1) as u8) << 4)
+    nibbles(qs)
+        .zip(0..)
+        .map(move |(q, i)| q | (((high >> i) & 1) as u8) << 4)
 }
 
 impl Block for BlockQ4_0 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ4_0 { d: fields.f16(), qs: fields.bytes() }
+        BlockQ4_0 {
+            d: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -120,7 +125,11 @@ impl Block for BlockQ4_1 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ4_1 { d: fields.f16(), m: fields.f16(), qs: fields.bytes() }
+        BlockQ4_1 {
+            d: fields.f16(),
+            m: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -135,7 +144,11 @@ impl Block for BlockQ5_0 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ5_0 { d: fields.f16(), qh: fields.bytes(), qs: fields.bytes() }
+        BlockQ5_0 {
+            d: fields.f16(),
+            qh: fields.bytes(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -150,7 +163,12 @@ impl Block for BlockQ5_1 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ5_1 { d: fields.f16(), m: fields.f16(), qh: fields.bytes(), qs: fields.bytes() }
+        BlockQ5_1 {
+            d: fields.f16(),
+            m: fields.f16(),
+            qh: fields.bytes(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -165,7 +183,10 @@ impl Block for BlockQ8_0 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ8_0 { d: fields.f16(), qs: fields.signed() }
+        BlockQ8_0 {
+            d: fields.f16(),
+            qs: fields.signed(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -180,7 +201,11 @@ impl Block for BlockQ8_1 {
     const LEN: usize = LEN;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ8_1 { d: fields.f16(), s: fields.f16(), qs: fields.signed() }
+        BlockQ8_1 {
+            d: fields.f16(),
+            s: fields.f16(),
+            qs: fields.signed(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {

@@ -76,7 +76,11 @@ impl Block for BlockTq1_0 {
     const LEN: usize = 256;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockTq1_0 { qs: fields.bytes(), qh: fields.bytes(), d: fields.f16() }
+        BlockTq1_0 {
+            qs: fields.bytes(),
+            qh: fields.bytes(),
+            d: fields.f16(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -96,7 +100,10 @@ impl Block for BlockTq2_0 {
     const LEN: usize = 256;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockTq2_0 { qs: fields.bytes(), d: fields.f16() }
+        BlockTq2_0 {
+            qs: fields.bytes(),
+            d: fields.f16(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -114,7 +121,10 @@ impl Block for BlockQ1_0 {
     const LEN: usize = 128;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ1_0 { d: fields.f16(), qs: fields.bytes() }
+        BlockQ1_0 {
+            d: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {
@@ -129,7 +139,10 @@ impl Block for BlockQ2_0 {
     const LEN: usize = 64;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        BlockQ2_0 { d: fields.f16(), qs: fields.bytes() }
+        BlockQ2_0 {
+            d: fields.f16(),
+            qs: fields.bytes(),
+        }
     }
 
     fn dequantize(&self, out: &mut [f32]) {

@@ -57,7 +57,12 @@ struct Row {
 
 /// The row of the type whose block is `B`.
 const fn row<B: Block>(name: &'static str) -> Row {
-    Row { name, block_len: B::LEN, block_bytes: B::BYTES, dequantize: dequantize_blocks::<B> }
+    Row {
+        name,
+        block_len: B::LEN,
+        block_bytes: B::BYTES,
+        dequantize: dequantize_blocks::<B>,
+    }
 }
 
 impl Type {
@@ -131,7 +136,11 @@ impl Type {
     pub fn row_bytes(self, cols: u64) -> Option<u64> {
         let row = self.row();
         let len = row.block_len as u64;
-        if cols % len == 0 { (cols / len).checked_mul(row.block_bytes as u64) } else { None }
+        if cols % len == 0 {
+            (cols / len).checked_mul(row.block_bytes as u64)
+        } else {
+            None
+        }
     }
 
     fn row(self) -> Row {
@@ -185,7 +194,9 @@ pub fn dequantize(ty: Type, raw: &[u8], out: &mut [f32]) -> Result<()> {
         let (block_bytes, block_len, name) = (row.block_bytes, row.block_len, row.name);
         return Err(Error::new(
             Kind::InvalidArgument,
-            format!("{bytes} bytes of {name} cannot be {values} values: a block has {block_bytes} bytes and {block_len} values"),
+            format!(
+                "{bytes} bytes of {name} cannot be {values} values: a block has {block_bytes} bytes and {block_len} values"
+            ),
         ));
     }
     (row.dequantize)(raw, out);
