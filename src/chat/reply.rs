@@ -1,0 +1,406 @@
+//! Generated text, as it arrives, into the parts of an assistant's message: answer, reasoning, tool calls.
+//!
+//! Nothing is shown that may still turn out to be a marker: a suffix that could begin one is held back until the next
+//! piece decides. A tool call appears when it is complete. One that cannot be read becomes plain text, with
+//! [`Delta::malformed_tool_call`] set, so that no word of the model is lost.
+//!
+//! White space that only separates the parts is dropped: around reasoning, before and between calls. An answer
+//! of a model without reasoning and without tools passes through untouched.
+
+use serde_json::Value;
+
+use super::stop::held_suffix;
+use super::tools::{Format, Parsed};
+use super::{ChatTemplate, PromptInput, Reasoning};
+use crate::Result;
+
+/// A tool call in a stream. Each comes complete, in one piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCallDelta {
+    /// Its place among the calls of this reply.
+    pub index: u32,
+    /// Nine letters and digits (the form that Mistral's templates insist on), the same for the same reply.
+    pub id: String,
+    /// The function's name.
+    pub name: String,
+    /// Its arguments: the text of a JSON object.
+    pub arguments: String,
+}
+
+/// What a piece of generated text added to the reply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// More of the answer.
+    pub content: String,
+    /// More of the thoughts.
+    pub reasoning: String,
+    /// Calls that were completed.
+    pub tool_calls: Vec<ToolCallDelta>,
+    /// Something began like a tool call and was none; its text is in `content` or `reasoning`.
+    pub malformed_tool_call: bool,
+}
+
+impl Delta {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty()
+            && self.reasoning.is_empty()
+            && self.tool_calls.is_empty()
+            && !self.malformed_tool_call
+    }
+}
+
+/// What to look for in a reply.
+#[derive(Debug, Clone, Default)]
+pub struct ReplyOptions {
+    /// The markers of the model's reasoning; `None` leaves them in the text.
+    pub reasoning: Option<Reasoning>,
+    /// The prompt already opened the reasoning.
+    pub reasoning_open: bool,
+    /// The format of tool calls; `None` leaves them in the text.
+    pub tool_format: Option<Format>,
+    /// The tools that the model was given: their schemas say which arguments are strings.
+    pub tools: Option<Value>,
+    /// Mixed into the ids of calls, so that two replies with the same call get different ids.
+    pub id_salt: u64,
+}
+
+impl ReplyOptions {
+    /// What replies to this prompt may contain: the template's markers, whether the prompt ends inside reasoning, and
+    /// tool calls if there are tools.
+    pub fn for_prompt(template: &ChatTemplate, input: &PromptInput) -> Result<ReplyOptions> {
+        let reasoning = template.reasoning();
+        let reasoning_open = match &reasoning {
+            Some(markers) if input.add_generation_prompt => {
+                markers.is_open_after(&template.generation_prompt(input)?)
+            }
+            _ => false,
+        };
+        let has_tools = input
+            .tools
+            .as_ref()
+            .and_then(Value::as_array)
+            .is_some_and(|tools| !tools.is_empty());
+        Ok(ReplyOptions {
+            reasoning,
+            reasoning_open,
+            tool_format: if has_tools { template.tool_format() } else { None },
+            tools: if has_tools { input.tools.clone() } else { None },
+            id_salt: 0,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing but white space yet: reasoning may open here.
+    Start,
+    Reasoning,
+    Answer,
+    /// After the opening `marker` of a call.
+    Call {
+        marker: &'static str,
+        in_body: bool,
+        in_reasoning: bool,
+    },
+}
+
+/// Splits one reply. See the head of this file.
+#[derive(Debug, Clone)]
+pub struct ReplyParser {
+    options: ReplyOptions,
+    state: State,
+    /// Text not yet assigned. In [`State::Call`]: the call so far.
+    pending: String,
+    /// In [`State::Call`]: no closing marker begins before this byte of `pending`.
+    scanned: usize,
+    /// White space at the end of what was shown, withheld until something follows it.
+    space: String,
+    /// The part has just begun: white space at its beginning is dropped.
+    at_beginning: bool,
+    calls: u32,
+}
+
+impl ReplyParser {
+    /// For one reply.
+    pub fn new(options: ReplyOptions) -> ReplyParser {
+        let state = match options.reasoning {
+            Some(_) if options.reasoning_open => State::Reasoning,
+            Some(_) => State::Start,
+            None => State::Answer,
+        };
+        ReplyParser {
+            at_beginning: state == State::Reasoning,
+            state,
+            options,
+            pending: String::new(),
+            scanned: 0,
+            space: String::new(),
+            calls: 0,
+        }
+    }
+
+    /// Whether the model is inside its reasoning at this point.
+    pub fn is_reasoning(&self) -> bool {
+        matches!(
+            self.state,
+            State::Reasoning
+                | State::Call {
+                    in_reasoning: true,
+                    ..
+                }
+        )
+    }
+
+    /// How many tool calls are complete.
+    pub fn tool_calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// Takes the next piece of text.
+    pub fn push(&mut self, piece: &str) -> Delta {
+        self.pending.push_str(piece);
+        let mut delta = Delta::default();
+        while self.step(false, &mut delta) {}
+        delta
+    }
+
+    /// The text has ended: what was held back is decided.
+    pub fn finish(&mut self) -> Delta {
+        let mut delta = Delta::default();
+        while self.step(true, &mut delta) {}
+        if self.state == State::Answer && self.calls == 0 && !self.at_beginning {
+            delta.content.push_str(&self.space);
+        }
+        self.space.clear();
+        delta
+    }
+
+    /// Decides one thing about the pending text; false when it has to wait for more.
+    fn step(&mut self, end: bool, delta: &mut Delta) -> bool {
+        match self.state {
+            State::Start => self.start(end),
+            State::Reasoning | State::Answer => self.text(end, delta),
+            State::Call {
+                marker,
+                in_body,
+                in_reasoning,
+            } => self.call(marker, in_body, in_reasoning, end, delta),
+        }
+    }
+
+    fn enter(&mut self, state: State, at_beginning: bool) {
+        self.state = state;
+        self.at_beginning = at_beginning;
+        self.space.clear();
+        self.scanned = 0;
+    }
+
+    fn start(&mut self, end: bool) -> bool {
+        let open = self.options.reasoning.map_or("", |r| r.open);
+        let text = self.pending.trim_start();
+        if !open.is_empty() && text.starts_with(open) {
+            self.pending = text[open.len()..].to_owned();
+            self.enter(State::Reasoning, true);
+            return true;
+        }
+        if !end && open.starts_with(text) {
+            return false;
+        }
+        self.enter(State::Answer, false);
+        true
+    }
+
+    /// Shows text up to the next marker, or up to what may become one.
+    fn text(&mut self, end: bool, delta: &mut Delta) -> bool {
+        let reasoning = self.state == State::Reasoning;
+        // Every marker that means something here, and the state after it.
+        let edge = match (reasoning, self.options.reasoning) {
+            (true, Some(r)) => Some((r.close, State::Answer)),
+            (false, Some(r)) if r.anywhere => Some((r.open, State::Reasoning)),
+            _ => None,
+        };
+        let openings = self.options.tool_format.map_or(&[][..], Format::openings);
+        let calls = openings.iter().map(|o| {
+            (
+                o.marker,
+                State::Call {
+                    marker: o.marker,
+                    in_body: o.in_body,
+                    in_reasoning: reasoning,
+                },
+            )
+        });
+        let next = edge
+            .into_iter()
+            .chain(calls)
+            .filter_map(|(marker, state)| Some((self.pending.find(marker)?, marker, state)))
+            .min_by_key(|&(at, ..)| at);
+
+        if let Some((at, marker, state)) = next {
+            let after = self.pending.split_off(at + marker.len());
+            let mut before = std::mem::replace(&mut self.pending, after);
+            before.truncate(at);
+            self.show(&before, reasoning, delta);
+            if let State::Call { in_body: true, .. } = state {
+                self.pending.insert_str(0, marker);
+            }
+            match state {
+                // The text goes on if this is no call, so the withheld space is kept.
+                State::Call { .. } => (self.state, self.scanned) = (state, 0),
+                state => self.enter(state, true),
+            }
+            return true;
+        }
+        let held = if end {
+            0
+        } else {
+            let markers = edge
+                .into_iter()
+                .map(|(marker, _)| marker)
+                .chain(openings.iter().map(|o| o.marker));
+            held_suffix(&self.pending, markers)
+        };
+        let tail = self.pending.split_off(self.pending.len() - held);
+        let shown = std::mem::replace(&mut self.pending, tail);
+        self.show(&shown, reasoning, delta);
+        false
+    }
+
+    /// Adds text to the delta, without the white space that may turn out to separate it from the next part.
+    fn show(&mut self, text: &str, reasoning: bool, delta: &mut Delta) {
+        let text = if self.at_beginning {
+            text.trim_start()
+        } else {
+            text
+        };
+        if text.is_empty() {
+            return;
+        }
+        self.at_beginning = false;
+        let out = if reasoning {
+            &mut delta.reasoning
+        } else {
+            &mut delta.content
+        };
+        if !reasoning && self.options.tool_format.is_none() {
+            out.push_str(text);
+            return;
+        }
+        let solid = text.trim_end();
+        if !solid.is_empty() {
+            out.push_str(&self.space);
+            out.push_str(solid);
+            self.space.clear();
+        }
+        self.space.push_str(&text[solid.len()..]);
+    }
+
+    fn call(
+        &mut self,
+        marker: &'static str,
+        in_body: bool,
+        in_reasoning: bool,
+        end: bool,
+        delta: &mut Delta,
+    ) -> bool {
+        let Some(format) = self.options.tool_format else {
+            self.enter(State::Answer, false);
+            return true;
+        };
+        let closing = format.closing();
+        if let Some(at) = self.pending[self.scanned..]
+            .find(closing)
+            .map(|at| at + self.scanned)
+        {
+            let after = at + closing.len();
+            match format.parse(&self.pending[..at], self.options.tools.as_ref()) {
+                Parsed::Call(call) => {
+                    self.pending.drain(..after);
+                    self.complete(call, delta);
+                }
+                Parsed::Unfinished => self.scanned = after,
+                Parsed::Malformed => self.give_up(marker, in_body, in_reasoning, delta),
+            }
+            return true;
+        }
+        // A call in the middle of reasoning that does not end before the reasoning does was talk about calls.
+        let talk = in_reasoning
+            && self
+                .options
+                .reasoning
+                .is_some_and(|r| self.pending.contains(r.close));
+        if talk || end {
+            match format.parse(&self.pending, self.options.tools.as_ref()) {
+                // The closing marker may be missing: some models stop before it.
+                Parsed::Call(call) if end => {
+                    self.pending.clear();
+                    self.complete(call, delta);
+                }
+                _ => self.give_up(marker, in_body, in_reasoning, delta),
+            }
+            return true;
+        }
+        self.scanned = floor_boundary(
+            &self.pending,
+            self.pending.len().saturating_sub(closing.len() - 1),
+        )
+        .max(self.scanned);
+        false
+    }
+
+    fn complete(&mut self, call: super::tools::ToolCall, delta: &mut Delta) {
+        let id = call_id(self.options.id_salt, self.calls, &call.name, &call.arguments);
+        delta.tool_calls.push(ToolCallDelta {
+            index: self.calls,
+            id,
+            name: call.name,
+            arguments: call.arguments,
+        });
+        self.calls += 1;
+        self.enter(State::Answer, true);
+    }
+
+    /// The opening marker was only text. What follows it is looked at again.
+    fn give_up(&mut self, marker: &'static str, in_body: bool, in_reasoning: bool, delta: &mut Delta) {
+        delta.malformed_tool_call = true;
+        if in_body {
+            self.pending.drain(..marker.len());
+        }
+        self.state = if in_reasoning {
+            State::Reasoning
+        } else {
+            State::Answer
+        };
+        self.scanned = 0;
+        self.show(marker, in_reasoning, delta);
+    }
+}
+
+fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0)
+}
+
+/// Nine letters and digits from an FNV-1a hash. An id must differ from the others of its conversation, no more.
+fn call_id(salt: u64, index: u32, name: &str, arguments: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let salt = salt.to_le_bytes();
+    let index = index.to_le_bytes();
+    for byte in [&salt[..], &index, name.as_bytes(), &[0], arguments.as_bytes()]
+        .into_iter()
+        .flatten()
+    {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    (0..9)
+        .map(|_| {
+            let digit = DIGITS[(hash % 62) as usize];
+            hash /= 62;
+            char::from(digit)
+        })
+        .collect()
+}
