@@ -8,7 +8,7 @@ const CHUNK: u64 = 64 * 1024;
 
 /// The largest header that is read. That of a model with a vocabulary of 262,144 tokens takes about 16 MiB; the
 /// limit keeps a hostile file from filling a 32-bit memory with metadata.
-const MAX_HEADER: u64 = 512 * 1024 * 1024;
+const MAX_HEADER: u64 = 128 * 1024 * 1024;
 
 /// The longest single string. A chat template takes a few tens of KiB.
 const MAX_STRING: u64 = 64 * 1024 * 1024;
