@@ -1,0 +1,13 @@
+/** What the type checker cannot find by itself. */
+
+/** The generated glue, as long as it has not been built. Once it has, its own types are read instead. */
+declare module '*/fanlight.js' {
+  const init: import('./engine.js').EngineModule['default'];
+  export default init;
+  export const Engine: import('./engine.js').EngineModule['Engine'];
+}
+
+/** Several readers of one file: in the specification, and not yet in TypeScript's library. */
+interface FileSystemFileHandle {
+  createSyncAccessHandle(options: { mode: 'read-only' }): Promise<FileSystemSyncAccessHandle>;
+}

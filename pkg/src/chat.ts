@@ -1,0 +1,254 @@
+/** From what the engine produces to answers in the OpenAI shape: streamed and whole, chat and plain text. */
+
+import type { Crew } from './client.js';
+import type * as engine from './engine.js';
+import { asFanlightError } from './errors.js';
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatLogprobs,
+  ChatToolCall,
+  Completion,
+  CompletionLogprobs,
+  FinishReason,
+  Timings,
+  TokenLogprob,
+  Usage,
+} from './openai.js';
+import type { Checked } from './params.js';
+import type { GenerateEvent, GenerateResult } from './protocol.js';
+import { Stream } from './stream.js';
+
+/** How one kind of answer is told. */
+interface Teller<Whole, Chunk extends object> {
+  /** Before the first token. */
+  opening(): Chunk[];
+  /** For each output that says something. */
+  chunk(output: engine.OutputEvent): Chunk | undefined;
+  /** After the last. */
+  closing(account: Account, includeUsage: boolean): Chunk[];
+  whole(account: Account): Whole;
+}
+
+/** Runs a request; resolves with the whole answer. */
+export async function answerWhole<W, C extends object>(crew: Crew, checked: Checked, teller: Teller<W, C>): Promise<W> {
+  const account = new Account();
+  const onEvent = (event: GenerateEvent) => {
+    if (event.kind === 'output') account.add(event.output);
+  };
+  account.settle(await crew.generate(checked.request, { signal: checked.signal, onEvent }));
+  return teller.whole(account);
+}
+
+/** Runs a request; resolves with a stream as soon as the request was accepted. */
+export async function answerStream<W, C extends object>(
+  crew: Crew,
+  checked: Checked,
+  teller: Teller<W, C>,
+): Promise<Stream<C>> {
+  const stop = new AbortController();
+  const forward = () => stop.abort(checked.signal?.reason);
+  if (checked.signal?.aborted) forward();
+  checked.signal?.addEventListener('abort', forward);
+
+  const account = new Account();
+  const stream = new Stream<C>(() => stop.abort());
+  const accepted = new Promise<void>((resolve, reject) => {
+    const onEvent = (event: GenerateEvent) => {
+      if (event.kind === 'started') {
+        for (const chunk of teller.opening()) stream.push(chunk);
+        return resolve();
+      }
+      account.add(event.output);
+      const chunk = teller.chunk(event.output);
+      if (chunk) stream.push(chunk);
+    };
+    crew
+      .generate(checked.request, { signal: stop.signal, onEvent })
+      .then(
+        (result) => {
+          account.settle(result);
+          for (const chunk of teller.closing(account, checked.includeUsage)) stream.push(chunk);
+          stream.finish();
+        },
+        (error: unknown) => {
+          const reason = asFanlightError(error, 'worker-crashed', 'The request failed');
+          stream.finish(reason);
+          reject(reason); // changes nothing once the request was accepted
+        },
+      )
+      .finally(() => checked.signal?.removeEventListener('abort', forward));
+  });
+  await accepted;
+  return stream;
+}
+
+/** Adds up what the engine says. */
+class Account {
+  text = '';
+  reasoning = '';
+  readonly toolCalls: ChatToolCall[] = [];
+  readonly logprobs: engine.TokenLogprob[] = [];
+  finishReason: FinishReason = 'stop';
+  #promptTokens = 0;
+  #cachedTokens = 0;
+  #tokens = 0;
+  #promptMs = 0;
+  #predictedMs = 0;
+
+  add(output: engine.OutputEvent): void {
+    this.text += output.text ?? '';
+    this.reasoning += output.reasoning ?? '';
+    for (const delta of output.toolCalls ?? []) this.#addToolCall(delta);
+    this.logprobs.push(...(output.logprobs ?? []));
+    this.#tokens += output.tokens?.length ?? 0;
+    this.#promptTokens = output.promptTokens ?? this.#promptTokens;
+    this.#cachedTokens = output.cachedTokens ?? this.#cachedTokens;
+    this.finishReason = output.finishReason ?? this.finishReason;
+  }
+
+  settle({ promptMs, predictedMs }: GenerateResult): void {
+    this.#promptMs = promptMs;
+    this.#predictedMs = predictedMs;
+  }
+
+  get usage(): Usage {
+    return {
+      prompt_tokens: this.#promptTokens,
+      completion_tokens: this.#tokens,
+      total_tokens: this.#promptTokens + this.#tokens,
+      prompt_tokens_details: { cached_tokens: this.#cachedTokens },
+    };
+  }
+
+  get timings(): Timings {
+    const computed = this.#promptTokens - this.#cachedTokens;
+    return {
+      cache_n: this.#cachedTokens,
+      prompt_n: computed,
+      prompt_ms: this.#promptMs,
+      prompt_per_second: perSecond(computed, this.#promptMs),
+      predicted_n: this.#tokens,
+      predicted_ms: this.#predictedMs,
+      // The first token comes out of the prompt: the time after it is that of the others.
+      predicted_per_second: perSecond(this.#tokens - 1, this.#predictedMs),
+    };
+  }
+
+  #addToolCall({ index, id, name, arguments: text }: engine.ToolCallDelta): void {
+    const call = (this.toolCalls[index] ??= { id: '', type: 'function', function: { name: '', arguments: '' } });
+    call.id ||= id ?? '';
+    call.function.name += name ?? '';
+    call.function.arguments += text ?? '';
+  }
+}
+
+function perSecond(count: number, ms: number): number {
+  return count > 0 && ms > 0 ? (count * 1000) / ms : 0;
+}
+
+// ---- Chat ------------------------------------------------------------------------------------------------------
+
+/** Tells an answer as chat completions. */
+export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCompletion, ChatCompletionChunk> {
+  const head = { id: newId('chatcmpl'), created: seconds(), model };
+  type Choice = ChatCompletionChunk['choices'][number];
+  const chunk = (delta: Choice['delta'], logprobs: ChatLogprobs | null, finish: FinishReason | null) => ({
+    ...head,
+    object: 'chat.completion.chunk' as const,
+    choices: [{ index: 0, delta, logprobs, finish_reason: finish }],
+  });
+  return {
+    opening: () => [chunk({ role: 'assistant', content: '' }, null, null)],
+    chunk({ text, reasoning, toolCalls, logprobs }) {
+      const delta = {
+        ...(text && { content: text }),
+        ...(reasoning && { reasoning_content: reasoning }),
+        ...(toolCalls?.length && { tool_calls: toolCalls.map(toolCallChunk) }),
+      };
+      if (Object.keys(delta).length === 0 && !logprobs?.length) return undefined;
+      return chunk(delta, wantsLogprobs ? chatLogprobs(logprobs ?? []) : null, null);
+    },
+    closing(account, includeUsage) {
+      const last = { ...chunk({}, null, account.finishReason), timings: account.timings };
+      return includeUsage ? [last, { ...last, choices: [], usage: account.usage }] : [last];
+    },
+    whole(account) {
+      const { text, reasoning, toolCalls, logprobs, finishReason, usage, timings } = account;
+      const message = {
+        role: 'assistant' as const,
+        content: text === '' && toolCalls.length > 0 ? null : text,
+        ...(reasoning && { reasoning_content: reasoning }),
+        refusal: null,
+        ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
+      };
+      const choice = {
+        index: 0,
+        message,
+        logprobs: wantsLogprobs ? chatLogprobs(logprobs) : null,
+        finish_reason: finishReason,
+      };
+      return { ...head, object: 'chat.completion', choices: [choice], usage, timings };
+    },
+  };
+}
+
+function toolCallChunk({ index, id, name, arguments: text }: engine.ToolCallDelta) {
+  return {
+    index,
+    ...(id !== undefined && { id, type: 'function' as const }),
+    function: { ...(name !== undefined && { name }), ...(text !== undefined && { arguments: text }) },
+  };
+}
+
+function chatLogprobs(logprobs: readonly engine.TokenLogprob[]): ChatLogprobs {
+  const content = logprobs.map((entry) => ({ ...tokenLogprob(entry), top_logprobs: entry.top.map(tokenLogprob) }));
+  return { content, refusal: null };
+}
+
+function tokenLogprob({ token, logprob, bytes }: Omit<engine.TokenLogprob, 'top'>): TokenLogprob {
+  return { token, logprob, bytes: [...bytes] };
+}
+
+// ---- Plain text ------------------------------------------------------------------------------------------------
+
+/** Tells an answer as text completions. */
+export function textTeller(model: string, wantsLogprobs: boolean): Teller<Completion, Completion> {
+  const head = { id: newId('cmpl'), object: 'text_completion' as const, created: seconds(), model };
+  let offset = 0;
+  const logprobsOf = (logprobs: readonly engine.TokenLogprob[]): CompletionLogprobs | null => {
+    if (!wantsLogprobs) return null;
+    const tokens = logprobs.map(({ token }) => token);
+    const text_offset = tokens.map((token) => (offset += token.length) - token.length);
+    const top = logprobs.map((entry) => Object.fromEntries(entry.top.map(({ token, logprob }) => [token, logprob])));
+    return { tokens, token_logprobs: logprobs.map(({ logprob }) => logprob), top_logprobs: top, text_offset };
+  };
+  return {
+    opening: () => [],
+    chunk({ text, logprobs }) {
+      if (!text && !logprobs?.length) return undefined;
+      const choice = { index: 0, text: text ?? '', logprobs: logprobsOf(logprobs ?? []), finish_reason: null };
+      return { ...head, choices: [choice] };
+    },
+    closing({ finishReason, timings, usage }, includeUsage) {
+      const last = {
+        ...head,
+        choices: [{ index: 0, text: '', logprobs: null, finish_reason: finishReason }],
+        timings,
+      };
+      return includeUsage ? [last, { ...head, choices: [], usage, timings }] : [last];
+    },
+    whole({ text, logprobs, finishReason, usage, timings }) {
+      const choice = { index: 0, text, logprobs: logprobsOf(logprobs), finish_reason: finishReason };
+      return { ...head, choices: [choice], usage, timings };
+    },
+  };
+}
+
+function newId(prefix: string): string {
+  return `${prefix}-${Array.from({ length: 3 }, () => Math.random().toString(36).slice(2, 10)).join('')}`;
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000);
+}

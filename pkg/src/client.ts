@@ -1,0 +1,241 @@
+/** The page's half of the conversation: the workers of one model, its line of requests, and what happens when one dies. */
+
+import { Caller, type Port } from './channel.js';
+import type { EngineInfo, GenerateRequest } from './engine.js';
+import { aborted, FanlightError } from './errors.js';
+import { makeLinks, type SharedControl } from './exchange.js';
+import type {
+  Build,
+  GenerateEvent,
+  GenerateResult,
+  LoadEvent,
+  ShardCalls,
+  StorageCalls,
+  StoredFile,
+} from './protocol.js';
+
+/** Something that runs `worker.ts`. Tests bring their own. */
+export interface WorkerHandle {
+  readonly port: Port;
+  /** Called when the worker dies by itself. */
+  onDeath(listener: (reason: FanlightError) => void): void;
+  terminate(): void;
+}
+
+/** Starts a real worker. */
+export function spawnWorker(): WorkerHandle {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fanlight' });
+  return {
+    port: worker,
+    onDeath(listener) {
+      worker.addEventListener('error', (event) => {
+        const unstarted = 'The worker could not be started: serve dist/worker.js with the package, allow it in the CSP';
+        listener(new FanlightError('worker-crashed', `${event.message || unstarted}. Load the model again.`));
+      });
+      worker.addEventListener('messageerror', () => {
+        listener(new FanlightError('worker-crashed', 'A worker sent what cannot be read. Load the model again.'));
+      });
+    },
+    terminate: () => worker.terminate(),
+  };
+}
+
+/** What the workers of a model are to do. */
+export interface Assignment {
+  readonly build: Build;
+  readonly module: WebAssembly.Module;
+  readonly files: readonly StoredFile[];
+  readonly shards: number;
+  readonly transport: 'shared' | 'messages';
+  readonly contextLength: number | undefined;
+}
+
+/** A worker that does not answer a cancelled call for so long is taken for dead. */
+const SILENCE_MS = 5_000;
+/** What a worker gets to close its files before it is ended. */
+const GRACE_MS = 1_000;
+
+interface Member {
+  readonly handle: WorkerHandle;
+  readonly caller: Caller<StorageCalls & ShardCalls>;
+}
+
+/** The workers of one model: the first is the leader. Dies as a whole when one of them dies. */
+export class Crew {
+  readonly #spawn: () => WorkerHandle;
+  readonly #members: Member[] = [];
+  readonly #line = new Line();
+  #control: SharedControl | undefined;
+  #ended: FanlightError | undefined;
+  #epoch = 0;
+
+  constructor(spawn: () => WorkerHandle = spawnWorker) {
+    this.#spawn = spawn;
+    this.#hire();
+  }
+
+  /** The leader's line. */
+  get leader(): Caller<StorageCalls & ShardCalls> {
+    return this.#member(0).caller;
+  }
+
+  /** Why there are no workers any more. */
+  get ended(): FanlightError | undefined {
+    return this.#ended;
+  }
+
+  /** Makes the shards and loads their weights. */
+  open(
+    assignment: Assignment,
+    options: { signal: AbortSignal; onProgress(loaded: number, total: number): void },
+  ): Promise<EngineInfo[]> {
+    const { shards, transport, ...same } = assignment;
+    const { links, control } = makeLinks(shards, transport);
+    this.#control = control;
+    while (this.#members.length < shards && !this.#ended) this.#hire();
+    const heard: LoadEvent[] = links.map(() => ({ loaded: 0, total: 0 }));
+    return Promise.all(
+      links.map((link, shard) => {
+        const transfer = link.kind === 'messages' ? link.ports.filter((port) => port !== undefined) : [];
+        const onEvent = (event: LoadEvent) => {
+          heard[shard] = event;
+          if (heard.some(({ total }) => total === 0)) return; // one has not even begun
+          const sum = (field: keyof LoadEvent) => heard.reduce((bytes, each) => bytes + each[field], 0);
+          options.onProgress(sum('loaded'), sum('total'));
+        };
+        const params = { ...same, link, shard, shards };
+        return this.#member(shard).caller.call('open', params, { signal: options.signal, transfer, onEvent });
+      }),
+    );
+  }
+
+  /** Runs a request when its turn comes. An abort rejects at once; the next request waits until all shards are home. */
+  async generate(
+    request: GenerateRequest,
+    options: { signal?: AbortSignal | undefined; onEvent(event: GenerateEvent): void },
+  ): Promise<GenerateResult> {
+    const leave = await this.#line.enter(options.signal);
+    const stop = new AbortController();
+    const calls = this.#callShards(request, stop.signal, options.onEvent);
+    const silence = setTimeoutOn(stop.signal, SILENCE_MS, () => {
+      this.end(new FanlightError('worker-crashed', 'A worker does not answer any more. Load the model again.'));
+    });
+    void Promise.allSettled(calls).then(() => {
+      silence.clear();
+      leave();
+    });
+    // The first to fail says why; the others are sent home and fail with `aborted`.
+    const answer = new Promise<GenerateResult>((resolve, reject) => {
+      for (const [shard, call] of calls.entries()) {
+        call.then(
+          (result) => shard === 0 && resolve(result),
+          (error: FanlightError) => {
+            reject(error);
+            this.#sendHome(stop);
+            if (error.code === 'worker-crashed') this.end(error);
+          },
+        );
+      }
+    });
+    return orAborted(answer, options.signal, () => this.#sendHome(stop));
+  }
+
+  /** Ends the workers. Whatever was pending rejects with the reason. */
+  end(reason: FanlightError): void {
+    if (this.#ended) return;
+    this.#ended = reason;
+    for (const { caller, handle } of this.#members) {
+      caller.fail(reason);
+      handle.terminate();
+    }
+  }
+
+  /** Ends them a little later: when `pending` has settled, so that files are closed by then. */
+  async endAfter(pending: Promise<unknown>, reason: FanlightError): Promise<void> {
+    await Promise.race([pending.catch(() => {}), new Promise((resolve) => setTimeout(resolve, GRACE_MS))]);
+    this.end(reason);
+  }
+
+  #callShards(
+    request: GenerateRequest,
+    stop: AbortSignal,
+    onEvent: (event: GenerateEvent) => void,
+  ): Promise<GenerateResult>[] {
+    const epoch = ++this.#epoch;
+    this.#control?.reset();
+    return this.#members.map(({ caller }, shard) => {
+      if (shard > 0) return caller.call('generate', { epoch, request: undefined }, { signal: stop });
+      const whileWanted = (event: GenerateEvent) => {
+        if (!stop.aborted) onEvent(event);
+      };
+      return caller.call('generate', { epoch, request }, { signal: stop, onEvent: whileWanted });
+    });
+  }
+
+  #sendHome(stop: AbortController): void {
+    if (stop.signal.aborted) return;
+    this.#control?.cancel();
+    stop.abort();
+  }
+
+  #hire(): void {
+    const handle = this.#spawn();
+    handle.onDeath((reason) => this.end(reason));
+    this.#members.push({ handle, caller: new Caller(handle.port) });
+  }
+
+  #member(shard: number): Member {
+    const member = this.#members[shard];
+    if (!member) throw this.#ended ?? new RangeError(`there is no shard ${shard}`);
+    return member;
+  }
+}
+
+/** One at a time, in the order of arrival. Who gives up while waiting is passed over. */
+class Line {
+  #last: Promise<void> = Promise.resolve();
+
+  /** Resolves when it is this one's turn, with the function that ends it. */
+  async enter(signal: AbortSignal | undefined): Promise<() => void> {
+    const before = this.#last;
+    let leave = () => {};
+    const mine = new Promise<void>((resolve) => (leave = resolve));
+    this.#last = before.then(() => mine);
+    try {
+      await orAborted(before, signal);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    return leave;
+  }
+}
+
+/** The promise, or `aborted` as soon as the signal fires. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined, onAbort?: () => void): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => {
+      onAbort?.();
+      reject(aborted(signal.reason));
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/** Does `work` so long after the signal fires, unless cleared before. */
+function setTimeoutOn(signal: AbortSignal, ms: number, work: () => void): { clear(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let cleared = false;
+  signal.addEventListener('abort', () => {
+    if (!cleared) timer = setTimeout(work, ms);
+  });
+  return {
+    clear() {
+      cleared = true;
+      clearTimeout(timer);
+    },
+  };
+}

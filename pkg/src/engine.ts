@@ -1,0 +1,174 @@
+/**
+ * What the wasm module promises: the engine of one shard. It does no I/O and never waits: it reads its weights from
+ * sources, computes until it needs the world, and says what it needs. `worker.ts` gives it that and runs it again.
+ */
+
+/** One file of the model, readable at any place. Synchronous: the engine reads while it loads. */
+export interface Source {
+  readonly length: number;
+  /** Fills all of `into` with the bytes from `offset` on, or throws. */
+  read(offset: number, into: Uint8Array): void;
+}
+
+/** How this shard takes part, and what it may use. */
+export interface EngineOptions {
+  readonly shard: number;
+  readonly shards: number;
+  /** Positions to keep; without it the engine chooses from what the model was trained for. */
+  readonly contextLength?: number;
+}
+
+/** What the file says about the model, and what this shard of it weighs. */
+export interface EngineInfo {
+  readonly architecture: string;
+  readonly name: string;
+  readonly parameters: number;
+  readonly contextLength: number;
+  readonly quantization: string;
+  readonly vocabularySize: number;
+  /** Bytes of weights, cache and buffers in this shard's memory. */
+  readonly weightBytes: number;
+  readonly kvBytes: number;
+  readonly bufferBytes: number;
+}
+
+/** What `run()` stopped for. */
+export const Step = {
+  /** The request is over. */
+  Done: 0,
+  /** Slices have to be exchanged before it can go on. */
+  Exchange: 1,
+  /** It ran for a while: let messages in, then run again. */
+  Pause: 2,
+  /** Leader only: `takeOutput()` has something. */
+  Output: 3,
+} as const;
+
+/** Who sends to whom at an exchange. */
+export const ExchangeKind = {
+  /** Every shard sends its slice to every other. */
+  AllGather: 0,
+  /** Shard 0 sends, the others receive. */
+  FromLeader: 1,
+  /** The others send, shard 0 receives. */
+  ToLeader: 2,
+} as const;
+
+/** A request as the engine understands it: a chat (`messages`) or a text to go on with (`prompt`, `promptTokens`). */
+export interface GenerateRequest {
+  readonly messages?: readonly unknown[];
+  readonly tools?: readonly unknown[];
+  readonly prompt?: string;
+  readonly promptTokens?: readonly number[];
+  readonly maxTokens?: number;
+  readonly stop?: readonly string[];
+  readonly sampling: Sampling;
+  readonly logprobs?: boolean;
+  readonly topLogprobs?: number;
+  /** Variables for the chat template, such as `enable_thinking`. */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
+  readonly now: Now;
+}
+
+/** How the next token is chosen. What is missing, the engine takes from the file or from its defaults. */
+export interface Sampling {
+  readonly temperature?: number;
+  readonly top_k?: number;
+  readonly top_p?: number;
+  readonly min_p?: number;
+  readonly typical_p?: number;
+  readonly repeat_penalty?: number;
+  readonly repeat_last_n?: number;
+  readonly frequency_penalty?: number;
+  readonly presence_penalty?: number;
+  readonly dry_multiplier?: number;
+  readonly dry_base?: number;
+  readonly dry_allowed_length?: number;
+  readonly dry_penalty_last_n?: number;
+  readonly dry_sequence_breakers?: readonly string[];
+  readonly seed?: number;
+  readonly logit_bias?: Readonly<Record<string, number>>;
+}
+
+/** The visitor's local time, for templates that print the date. */
+export interface Now {
+  readonly year: number;
+  /** 1 to 12 */
+  readonly month: number;
+  readonly day: number;
+  readonly hour: number;
+  readonly minute: number;
+  readonly second: number;
+  /** 0 is Sunday. */
+  readonly weekday: number;
+  /** Minutes to add to UTC. */
+  readonly utcOffset: number;
+}
+
+/** What the leader has produced since the last output. Everything is optional: only what is new is there. */
+export interface OutputEvent {
+  /** More of the answer. Whole characters only. */
+  readonly text?: string;
+  /** More of the reasoning that comes before an answer. */
+  readonly reasoning?: string;
+  /** Tool calls, or more of their arguments. */
+  readonly toolCalls?: readonly ToolCallDelta[];
+  /** The ids of the tokens produced, the one that ended the answer included. */
+  readonly tokens?: readonly number[];
+  readonly logprobs?: readonly TokenLogprob[];
+  /** Tokens of the prompt, and how many of them were still in the cache. Once, when the prompt is done. */
+  readonly promptTokens?: number;
+  readonly cachedTokens?: number;
+  /** Last of all. */
+  readonly finishReason?: FinishReason;
+}
+
+/** One tool call, or a piece of it: pieces with the same `index` belong together, their `arguments` are joined. */
+export interface ToolCallDelta {
+  readonly index: number;
+  readonly id?: string;
+  readonly name?: string;
+  readonly arguments?: string;
+}
+
+/** How likely a token was, and which others were. */
+export interface TokenLogprob {
+  readonly token: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+  readonly top: readonly Omit<TokenLogprob, 'top'>[];
+}
+
+/** Why an answer ended. */
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+/** One shard of a loaded model. What it throws is an `ErrorRecord`; a wasm trap leaves it unusable. */
+export interface Engine {
+  info(): EngineInfo;
+  /** Loads a few megabytes of this shard's weights; true when all are there. */
+  loadStep(): boolean;
+  loaded(): number;
+  loadTotal(): number;
+  tokenize(text: string, special: boolean): Uint32Array;
+  detokenize(ids: Uint32Array): string;
+  /** Leader: begins a request. */
+  start(request: GenerateRequest): void;
+  /** The others: take part in it. */
+  follow(): void;
+  /** Computes to the next `Step`. */
+  run(): number;
+  takeOutput(): OutputEvent;
+  /** While an exchange is pending: its kind, and where the slice of a shard lies in this engine's memory. */
+  exchangeKind(): number;
+  exchangePtr(shard: number): number;
+  exchangeLen(shard: number): number;
+  /** Drops the request in flight; the engine is usable at once. */
+  cancel(): void;
+  free(): void;
+}
+
+/** The JavaScript glue of a wasm build. */
+export interface EngineModule {
+  default(options: { module_or_path: WebAssembly.Module }): Promise<{ readonly memory: WebAssembly.Memory }>;
+  readonly Engine: new (parts: Source[], options: EngineOptions) => Engine;
+}

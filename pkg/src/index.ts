@@ -1,0 +1,26 @@
+/**
+ * Fanlight: small open language models inside a web page.
+ *
+ * ```js
+ * import { Fanlight } from 'fanlight';
+ *
+ * const model = await Fanlight.load('https://example.org/model.gguf', { onProgress });
+ * const stream = await model.chat.completions.create({ messages, stream: true });
+ * for await (const chunk of stream) show(chunk.choices[0]?.delta.content ?? '');
+ * ```
+ *
+ * @module
+ */
+
+import { load } from './load.js';
+
+/** The door: everything begins with `Fanlight.load`. */
+export const Fanlight = { load } as const;
+
+export { FanlightError } from './errors.js';
+export type { FanlightErrorCode } from './errors.js';
+export type { LoadOptions, ModelPart, Progress } from './load.js';
+export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
+export type * from './openai.js';
+export type { Build } from './protocol.js';
+export type { Stream } from './stream.js';

@@ -1,0 +1,123 @@
+/** A loaded model, as applications see it. */
+
+import { answerStream, answerWhole, chatTeller, textTeller } from './chat.js';
+import type { Crew } from './client.js';
+import { FanlightError, invalidArgument } from './errors.js';
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionParams,
+  Completion,
+  CompletionParams,
+  RequestOptions,
+} from './openai.js';
+import { checkChat, checkCompletion, checkTokens, flag, known } from './params.js';
+import type { Build } from './protocol.js';
+import type { Stream } from './stream.js';
+
+/** What is loaded, and how. */
+export interface ModelInfo {
+  /** The model's own name, from the file. */
+  readonly name: string;
+  readonly architecture: string;
+  readonly quantization: string;
+  readonly parameters: number;
+  readonly vocabularySize: number;
+  /** Tokens that prompt and answer may have together. */
+  readonly contextLength: number;
+  /** Bytes in the memories of all shards: weights, cache, and everything else. */
+  readonly weightBytes: number;
+  readonly kvBytes: number;
+  readonly bufferBytes: number;
+  /** Bytes of the file, or of all its parts. */
+  readonly fileBytes: number;
+  readonly shards: number;
+  /** How the shards exchange; with one shard there is nothing to exchange. */
+  readonly transport: 'none' | 'shared' | 'messages';
+  readonly build: Build;
+  /** Where the bytes came from: the network, browser storage, or a file of the visitor. */
+  readonly source: 'network' | 'storage' | 'file';
+}
+
+/** `model.chat.completions` */
+export interface ChatCompletions {
+  /** Answers a conversation: as a stream of chunks, or whole. */
+  create(params: ChatCompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<ChatCompletionChunk>>;
+  create(params: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
+  create(
+    params: ChatCompletionParams,
+    options?: RequestOptions,
+  ): Promise<ChatCompletion | Stream<ChatCompletionChunk>>;
+}
+
+/** `model.completions` */
+export interface Completions {
+  /** Goes on with a text: as a stream of pieces, or whole. */
+  create(params: CompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<Completion>>;
+  create(params: CompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<Completion>;
+  create(params: CompletionParams, options?: RequestOptions): Promise<Completion | Stream<Completion>>;
+}
+
+/** A model that is ready to answer. Requests are answered one after the other, in the order they came. */
+export class Model {
+  /** Conversations, in the shape of the OpenAI API. */
+  readonly chat: { readonly completions: ChatCompletions };
+  /** Plain text, in the shape of the OpenAI API. */
+  readonly completions: Completions;
+  readonly #crew: Crew;
+  readonly #info: ModelInfo;
+
+  /** @internal */
+  constructor(crew: Crew, info: ModelInfo) {
+    this.#crew = crew;
+    this.#info = info;
+    this.chat = { completions: { create: this.#createChat.bind(this) } };
+    this.completions = { create: this.#createText.bind(this) };
+  }
+
+  /** What is loaded, and how. */
+  info(): ModelInfo {
+    return this.#info;
+  }
+
+  /** The token ids of a text. With `special`, names of control tokens in it are read as those tokens. */
+  async tokenize(text: string, options: { special?: boolean } = {}): Promise<number[]> {
+    if (typeof text !== 'string') throw invalidArgument('text', text, 'a string');
+    const special = flag(known('tokenize', options, new Set(['special'])), 'special') ?? false;
+    return Array.from(await this.#crew.leader.call('tokenize', { text, special }));
+  }
+
+  /** The text of token ids. */
+  async detokenize(ids: Iterable<number>): Promise<string> {
+    return this.#crew.leader.call('detokenize', { ids: Uint32Array.from(checkTokens('ids', ids)) });
+  }
+
+  /** How many tokens a text has. */
+  async countTokens(text: string): Promise<number> {
+    return (await this.tokenize(text)).length;
+  }
+
+  /** Ends the workers and frees the memory. What is pending rejects with `closed`. The stored file stays. */
+  async dispose(): Promise<void> {
+    this.#crew.end(new FanlightError('closed', 'The model was disposed. Load it again to go on.'));
+  }
+
+  #createChat(params: ChatCompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<ChatCompletionChunk>>;
+  #createChat(params: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
+  async #createChat(
+    params: ChatCompletionParams,
+    options?: RequestOptions,
+  ): Promise<ChatCompletion | Stream<ChatCompletionChunk>> {
+    const checked = checkChat(params, options);
+    const teller = chatTeller(this.#info.name, checked.request.logprobs ?? false);
+    return checked.stream ? answerStream(this.#crew, checked, teller) : answerWhole(this.#crew, checked, teller);
+  }
+
+  #createText(params: CompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<Completion>>;
+  #createText(params: CompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<Completion>;
+  async #createText(params: CompletionParams, options?: RequestOptions): Promise<Completion | Stream<Completion>> {
+    const checked = checkCompletion(params, options);
+    const teller = textTeller(this.#info.name, checked.request.logprobs ?? false);
+    return checked.stream ? answerStream(this.#crew, checked, teller) : answerWhole(this.#crew, checked, teller);
+  }
+}

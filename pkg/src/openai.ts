@@ -1,0 +1,209 @@
+/** The shapes of the OpenAI API, as far as a language model in a page has a use for them. Names are theirs. */
+
+// ---- Requests --------------------------------------------------------------------------------------------------
+
+/** Options of both kinds of completion. `null` is the same as leaving an option out. */
+export interface CommonParams {
+  /** Accepted for compatibility; the model is the one that was loaded. */
+  model?: string | null;
+  /** Accepted for compatibility, and not used. */
+  user?: string | null;
+  stream?: boolean | null;
+  stream_options?: { include_usage?: boolean | null } | null;
+  max_tokens?: number | null;
+  /** How many answers: one. */
+  n?: 1 | null;
+  stop?: string | readonly string[] | null;
+  seed?: number | null;
+  temperature?: number | null;
+  top_p?: number | null;
+  frequency_penalty?: number | null;
+  presence_penalty?: number | null;
+  /** Added to the logits of these token ids before sampling: -100 to 100. */
+  logit_bias?: Readonly<Record<string, number>> | null;
+  /** Stops the request. May also be given beside the options, as with the `openai` client. */
+  signal?: AbortSignal | null;
+
+  // What local engines add, by the names of llama.cpp's server:
+  top_k?: number | null;
+  min_p?: number | null;
+  typical_p?: number | null;
+  repeat_penalty?: number | null;
+  /** How many of the last tokens the penalties look at: 0 none, -1 all. */
+  repeat_last_n?: number | null;
+  dry_multiplier?: number | null;
+  dry_base?: number | null;
+  dry_allowed_length?: number | null;
+  dry_penalty_last_n?: number | null;
+  dry_sequence_breakers?: readonly string[] | null;
+}
+
+/** Options of `chat.completions.create`. */
+export interface ChatCompletionParams extends CommonParams {
+  messages: readonly ChatMessage[];
+  max_completion_tokens?: number | null;
+  tools?: readonly ChatTool[] | null;
+  tool_choice?: 'auto' | 'none' | null;
+  response_format?: { type: 'text' } | null;
+  logprobs?: boolean | null;
+  top_logprobs?: number | null;
+  /** Variables for the chat template, such as `enable_thinking`. */
+  chat_template_kwargs?: Readonly<Record<string, unknown>> | null;
+}
+
+/** Options of `completions.create`. */
+export interface CompletionParams extends CommonParams {
+  /** The text to go on with, or its token ids. */
+  prompt: string | readonly number[] | readonly [string];
+  /** How many of the likeliest tokens to report at each place. */
+  logprobs?: number | null;
+}
+
+/** What may be given beside the options. */
+export interface RequestOptions {
+  signal?: AbortSignal | null;
+}
+
+/** One turn of a conversation. */
+export type ChatMessage =
+  | { role: 'system' | 'developer' | 'user'; content: string | readonly TextPart[]; name?: string }
+  | {
+      role: 'assistant';
+      content?: string | readonly TextPart[] | null;
+      reasoning_content?: string | null;
+      refusal?: string | null;
+      tool_calls?: readonly ChatToolCall[];
+      name?: string;
+    }
+  | { role: 'tool'; content: string | readonly TextPart[]; tool_call_id?: string; name?: string };
+
+/** Content in pieces. */
+export interface TextPart {
+  type: 'text';
+  text: string;
+}
+
+/** A function that the model may call. */
+export interface ChatTool {
+  type: 'function';
+  function: { name: string; description?: string; parameters?: Readonly<Record<string, unknown>>; strict?: boolean | null };
+}
+
+/** A call that the model made. The arguments are JSON. */
+export interface ChatToolCall {
+  id: string;
+  type: 'function';
+  function: { name: string; arguments: string };
+}
+
+// ---- Answers ---------------------------------------------------------------------------------------------------
+
+/** The answer of `chat.completions.create`. */
+export interface ChatCompletion {
+  id: string;
+  object: 'chat.completion';
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    message: {
+      role: 'assistant';
+      content: string | null;
+      /** What the model thought before it answered. */
+      reasoning_content?: string;
+      refusal: null;
+      tool_calls?: ChatToolCall[];
+    };
+    logprobs: ChatLogprobs | null;
+    finish_reason: FinishReason;
+  }[];
+  usage: Usage;
+  timings: Timings;
+}
+
+/** A piece of a streamed chat answer. */
+export interface ChatCompletionChunk {
+  id: string;
+  object: 'chat.completion.chunk';
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    delta: {
+      role?: 'assistant';
+      content?: string;
+      reasoning_content?: string;
+      tool_calls?: {
+        index: number;
+        id?: string;
+        type?: 'function';
+        function: { name?: string; arguments?: string };
+      }[];
+    };
+    logprobs: ChatLogprobs | null;
+    finish_reason: FinishReason | null;
+  }[];
+  /** With `stream_options.include_usage`: in the last chunk, which has no choices; null in the others. */
+  usage?: Usage | null;
+  /** In the chunk that finishes. */
+  timings?: Timings;
+}
+
+/** The answer of `completions.create`. Streamed, the pieces have the same shape. */
+export interface Completion {
+  id: string;
+  object: 'text_completion';
+  created: number;
+  model: string;
+  choices: { index: number; text: string; logprobs: CompletionLogprobs | null; finish_reason: FinishReason | null }[];
+  /** Whole: always. Streamed: as with chat. */
+  usage?: Usage | null;
+  timings?: Timings;
+}
+
+/** Why an answer ended. */
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  /** The token's bytes: it may be a part of a character. */
+  bytes: number[] | null;
+}
+
+export interface ChatLogprobs {
+  content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
+  refusal: null;
+}
+
+export interface CompletionLogprobs {
+  tokens: string[];
+  token_logprobs: number[];
+  top_logprobs: Record<string, number>[];
+  text_offset: number[];
+}
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  prompt_tokens_details: {
+    /** Of the prompt, how many were in the cache from the last turn. */
+    cached_tokens: number;
+  };
+}
+
+/** What the answer cost, by the names of llama.cpp's server. */
+export interface Timings {
+  /** Tokens of the prompt that were in the cache, and that were computed. */
+  cache_n: number;
+  prompt_n: number;
+  /** Until the first token. */
+  prompt_ms: number;
+  prompt_per_second: number;
+  /** Tokens produced. */
+  predicted_n: number;
+  /** From the first token to the last. */
+  predicted_ms: number;
+  predicted_per_second: number;
+}

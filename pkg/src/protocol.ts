@@ -1,0 +1,125 @@
+/**
+ * Everything that the page and its workers say to each other.
+ *
+ * There are two kinds of worker, and one conversation for both:
+ *
+ * - The page calls; a call has a number. The worker answers each call exactly once, with a result or an error.
+ * - Before the answer it may send any number of events that belong to the call. After the answer, none.
+ * - The page may cancel a call. It is still answered: with `aborted`, or with the result if that came first.
+ * - Calls may overlap. A shard runs one `generate` at a time; the page sees to that.
+ * - A worker that dies answers nothing any more: the page rejects what was pending, and ends the other workers.
+ *
+ * Shards also talk to each other, in `exchange.ts`: that is a stream of slices, not a conversation.
+ */
+
+import type { EngineInfo, GenerateRequest, OutputEvent } from './engine.js';
+import type { ErrorRecord } from './errors.js';
+
+// ---- What the page asks of the storage worker ------------------------------------------------------------------
+
+export type StorageCalls = {
+  /** Puts the file of a URL into storage, unless it is there, and says where. */
+  store: { params: StoreParams; result: StoredFile; event: StoreEvent };
+};
+
+export interface StoreParams {
+  readonly url: string;
+  /** Keep it for later visits. Without it, or where the browser has no file storage, the bytes stay in memory. */
+  readonly cache: boolean;
+}
+
+/** Bytes that are here already, of how many. The total is unknown when the server does not say. */
+export interface StoreEvent {
+  readonly loaded: number;
+  readonly total: number | undefined;
+  readonly fromCache: boolean;
+  /** Another tab is storing the same file; this one waits for it. */
+  readonly waiting: boolean;
+}
+
+/** Where the bytes of one file are: in the origin's private file system, or in a blob (a visitor's file, say). */
+export type StoredFile =
+  | { readonly kind: 'opfs'; readonly key: string; readonly length: number; readonly fromCache: boolean }
+  | { readonly kind: 'blob'; readonly blob: Blob; readonly length: number; readonly fromCache: boolean };
+
+// ---- What the page asks of a shard -----------------------------------------------------------------------------
+
+export type ShardCalls = {
+  /** Makes the engine and loads this shard's weights. Once, and first of all. */
+  open: { params: OpenParams; result: EngineInfo; event: LoadEvent };
+  /** Runs a request to its end, together with the other shards. */
+  generate: { params: GenerateParams; result: GenerateResult; event: GenerateEvent };
+  /** Leader only. */
+  tokenize: { params: TokenizeParams; result: Uint32Array; event: never };
+  /** Leader only. */
+  detokenize: { params: { readonly ids: Uint32Array }; result: string; event: never };
+};
+
+export interface OpenParams {
+  /** Which build the module is, so that the worker imports the glue that goes with it. */
+  readonly build: Build;
+  readonly module: WebAssembly.Module;
+  readonly files: readonly StoredFile[];
+  readonly shard: number;
+  readonly shards: number;
+  readonly contextLength: number | undefined;
+  readonly link: Link;
+}
+
+/** The two builds of the engine. */
+export type Build = 'simd128' | 'relaxed';
+
+/** How a shard reaches the others. */
+export type Link =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'shared'; readonly buffer: SharedArrayBuffer }
+  /** One port to each other shard, at that shard's place; nothing at its own. */
+  | { readonly kind: 'messages'; readonly ports: readonly (MessagePort | undefined)[] };
+
+/** Bytes of this shard's weights that are in its memory, of how many. */
+export interface LoadEvent {
+  readonly loaded: number;
+  readonly total: number;
+}
+
+export interface GenerateParams {
+  /** Numbers the requests of a model. Slices of an earlier one are leftovers. */
+  readonly epoch: number;
+  /** Leader only: the other shards hear of it through exchanges. */
+  readonly request: GenerateRequest | undefined;
+}
+
+export type GenerateEvent =
+  /** The request was accepted: the template rendered, the prompt fits. */
+  | { readonly kind: 'started' }
+  | { readonly kind: 'output'; readonly output: OutputEvent };
+
+/** Milliseconds, measured where the work is done. */
+export interface GenerateResult {
+  /** From the start to the first token. */
+  readonly promptMs: number;
+  /** From the first token to the end. */
+  readonly predictedMs: number;
+}
+
+export interface TokenizeParams {
+  readonly text: string;
+  /** Read the names of control tokens in the text as those tokens. */
+  readonly special: boolean;
+}
+
+// ---- How it is said --------------------------------------------------------------------------------------------
+
+/** The shape of every entry above. */
+export type Calls = Record<string, { params: unknown; result: unknown; event: unknown }>;
+
+/** Page to worker. */
+export type Request<M extends Calls> =
+  | { [K in keyof M]: { readonly id: number; readonly kind: K; readonly params: M[K]['params'] } }[keyof M]
+  | { readonly id: number; readonly cancel: true };
+
+/** Worker to page. */
+export type Reply<M extends Calls> =
+  | { readonly id: number; readonly kind: 'result'; readonly result: M[keyof M]['result'] }
+  | { readonly id: number; readonly kind: 'error'; readonly error: ErrorRecord }
+  | { readonly id: number; readonly kind: 'event'; readonly event: M[keyof M]['event'] };

@@ -1,0 +1,162 @@
+/** The worker's half of a loaded model: one shard. It gives its engine what it needs and runs it to the next event. */
+
+import type { Call, Handlers } from './channel.js';
+import { type Engine, type EngineModule, Step } from './engine.js';
+import { aborted, FanlightError } from './errors.js';
+import { connect, type Exchange } from './exchange.js';
+import type {
+  Build,
+  GenerateEvent,
+  GenerateParams,
+  GenerateResult,
+  LoadEvent,
+  OpenParams,
+  ShardCalls,
+  StoredFile,
+} from './protocol.js';
+import type { OpenFile } from './storage.js';
+
+/** What a shard needs of the world. Tests bring their own. */
+export interface ShardWorld {
+  importEngine(build: Build): Promise<EngineModule>;
+  openFile(file: StoredFile): Promise<OpenFile>;
+}
+
+/** Let messages in at least this often, also when the engine does not ask for it. */
+const TURN_MS = 16;
+
+/** Answers the page's calls to one shard. */
+export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
+  let shard: Shard | undefined;
+  const opened = () => {
+    if (!shard) throw new FanlightError('closed', 'This shard has no model.');
+    return shard;
+  };
+  return {
+    async open(params, call) {
+      shard = await Shard.open(world, params, call);
+      return shard.engine.info();
+    },
+    generate: (params, call) => opened().generate(params, call),
+    tokenize: ({ text, special }) => opened().engine.tokenize(text, special),
+    detokenize: ({ ids }) => opened().engine.detokenize(ids),
+  };
+}
+
+class Shard {
+  readonly engine: Engine;
+  readonly #memory: WebAssembly.Memory;
+  readonly #exchange: Exchange;
+
+  private constructor(engine: Engine, memory: WebAssembly.Memory, exchange: Exchange) {
+    this.engine = engine;
+    this.#memory = memory;
+    this.#exchange = exchange;
+  }
+
+  static async open(world: ShardWorld, params: OpenParams, { emit, signal }: Call<LoadEvent>): Promise<Shard> {
+    const { build, module, files, shard, shards, contextLength, link } = params;
+    const glue = await world.importEngine(build);
+    const { memory } = await glue.default({ module_or_path: module });
+    const open: OpenFile[] = [];
+    const turns = new Turns();
+    try {
+      for (const file of files) open.push(await world.openFile(file));
+      const engine = new glue.Engine(open, { shard, shards, ...(contextLength && { contextLength }) });
+      const total = engine.loadTotal();
+      let done = false;
+      while (!done) {
+        if (signal.aborted) throw aborted();
+        done = engine.loadStep();
+        emit({ loaded: engine.loaded(), total });
+        await turns.next();
+      }
+      return new Shard(engine, memory, connect(link, shard, shards));
+    } finally {
+      turns.close();
+      // The weights are in memory: the files may be removed from storage while the model is in use.
+      for (const file of open) file.close();
+    }
+  }
+
+  async generate({ epoch, request }: GenerateParams, call: Call<GenerateEvent>): Promise<GenerateResult> {
+    const turns = new Turns();
+    this.#exchange.begin(epoch, call.signal);
+    try {
+      const began = performance.now();
+      if (request) {
+        this.engine.start(request);
+        call.emit({ kind: 'started' });
+      } else {
+        this.engine.follow();
+      }
+      const first = await this.#run(call, turns);
+      const ended = performance.now();
+      return { promptMs: (first ?? ended) - began, predictedMs: ended - (first ?? ended) };
+    } catch (error) {
+      // After a trap the memory is in no known state: nothing of the engine is called again.
+      if (!(error instanceof WebAssembly.RuntimeError)) this.engine.cancel();
+      throw error;
+    } finally {
+      turns.close();
+    }
+  }
+
+  /** To the end of the request. Returns when the first token came out. */
+  async #run({ emit, signal }: Call<GenerateEvent>, turns: Turns): Promise<number | undefined> {
+    const engine = this.engine;
+    let first: number | undefined;
+    for (;;) {
+      if (signal.aborted || this.#exchange.cancelled()) throw aborted();
+      switch (engine.run()) {
+        case Step.Done:
+          return first;
+        case Step.Exchange: {
+          const wait = this.#exchange.deliver(engine, this.#memory);
+          if (wait) await wait;
+          break;
+        }
+        case Step.Output: {
+          const output = engine.takeOutput();
+          if (output.tokens?.length) first ??= performance.now();
+          emit({ kind: 'output', output });
+          break;
+        }
+        case Step.Pause:
+          await turns.next();
+          break;
+        default:
+          throw new FanlightError('worker-crashed', 'The engine stopped for a reason that this package does not know.');
+      }
+      if (turns.due()) await turns.next();
+    }
+  }
+}
+
+/**
+ * Turns of the event loop, so that messages are heard. By a message to oneself: timers are held back by 4 ms once they
+ * are nested.
+ */
+class Turns {
+  readonly #ping = new MessageChannel();
+  #last = performance.now();
+
+  /** Whether the last one was so long ago that it is time, whatever the engine says. */
+  due(): boolean {
+    return performance.now() - this.#last > TURN_MS;
+  }
+
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#ping.port1.onmessage = () => {
+        this.#last = performance.now();
+        resolve();
+      };
+      this.#ping.port2.postMessage(undefined);
+    });
+  }
+
+  close(): void {
+    this.#ping.port1.close();
+  }
+}
