@@ -90,7 +90,7 @@ async function nodeTests(folders) {
     console.log(`    there are no tests in ${folders.join(', ')}`);
     return 0;
   }
-  const options = ['--test', '--test-reporter=spec', '--test-concurrency=1'];
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-timeout=300000'];
   return run(process.execPath, [...options, ...files.sort()], {}, (line) => {
     const result = /^ℹ (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line);
     const number = Number(result?.[2] ?? 0);
