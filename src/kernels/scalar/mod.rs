@@ -1,0 +1,4 @@
+//! The readable twin of every kernel in `simd/`: same names, same signatures, plain loops. They define the right answer;
+//! only tests call them.
+
+pub mod vector;

@@ -1,0 +1,3 @@
+//! Kernels over `lanes`. Each has its twin of the same name in `scalar/`.
+
+pub mod vector;
