@@ -6,8 +6,12 @@
 //! and in a batch of any number of tokens, so any split of the rows over workers gives the same tokens. And nothing
 //! panics or hangs on special values: NaN and infinity travel through as IEEE 754 says.
 
+pub mod activations;
 pub mod lanes;
+pub mod matrix;
 pub mod scalar;
 pub mod simd;
 
+pub use activations::{Activations, Form};
+pub use matrix::{Matrix, multiply};
 pub use simd::vector;

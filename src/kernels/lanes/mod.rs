@@ -36,7 +36,14 @@ pub fn f32x4_sum(v: V128) -> f32 {
     (l[0] + l[2]) + (l[1] + l[3])
 }
 
-/// The four 4 × 4 values of `rows`, transposed: lane `i` of result `j` is lane `j` of `rows[i]`.
+/// The sum of the four lanes, wrapping.
+#[inline(always)]
+pub fn i32x4_sum(v: V128) -> i32 {
+    let l = i32x4_lanes(v);
+    l[0].wrapping_add(l[2]).wrapping_add(l[1].wrapping_add(l[3]))
+}
+
+/// The 4 × 4 values of `rows`, transposed: lane `i` of result `j` is lane `j` of `rows[i]`.
 #[inline(always)]
 pub fn transpose_32x4(rows: [V128; 4]) -> [V128; 4] {
     let ab_low = interleave_low_32(rows[0], rows[1]);

@@ -90,6 +90,12 @@ pub fn load_extend_i8(from: &[u8; 8]) -> V128 {
     from_i16s(from.map(|byte| i16::from(byte as i8)))
 }
 
+/// Four signed numbers of 16 bits as lanes of 32 bits.
+#[inline(always)]
+pub fn load_extend_i16(from: &[i16; 4]) -> V128 {
+    from_i32s(from.map(i32::from))
+}
+
 /// Eight bytes in the low half, zeros in the high half.
 #[inline(always)]
 pub fn load_low_64(from: &[u8; 8]) -> V128 {
@@ -212,6 +218,8 @@ binary! {
     i32x4_sub: i32s, from_i32s, i32::wrapping_sub;
     /// Lane by lane, wrapping.
     i32x4_mul: i32s, from_i32s, i32::wrapping_mul;
+    /// The larger of each two lanes, signed.
+    i32x4_max: i32s, from_i32s, i32::max;
     /// All ones in the lanes that are equal.
     i32x4_eq: i32s, from_u32s, |a, b| mask(a == b);
     /// All ones in the lanes where `a > b`, signed.

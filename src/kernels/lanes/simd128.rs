@@ -60,6 +60,13 @@ pub fn load_extend_i8(from: &[u8; 8]) -> V128 {
     unsafe { w::i16x8_load_extend_i8x8(from.as_ptr().cast()) }
 }
 
+/// Four signed numbers of 16 bits as lanes of 32 bits.
+#[inline(always)]
+pub fn load_extend_i16(from: &[i16; 4]) -> V128 {
+    // SAFETY: the array is 8 readable bytes, and the instruction has no alignment requirement.
+    unsafe { w::i32x4_load_extend_i16x4(from.as_ptr()) }
+}
+
 /// Eight bytes in the low half, zeros in the high half.
 #[inline(always)]
 pub fn load_low_64(from: &[u8; 8]) -> V128 {
@@ -198,6 +205,8 @@ instructions! {
     /// Byte `i` of the result is byte `index[i]` of `v`, or zero where the index is 16 or more. With constant
     /// indices one instruction in V8.
     i8x16_swizzle(v: V128, index: V128) = i8x16_swizzle;
+    /// The larger of each two lanes, signed.
+    i32x4_max(a: V128, b: V128) = i32x4_max;
     /// All ones in the lanes that are equal.
     i32x4_eq(a: V128, b: V128) = i32x4_eq;
     /// All ones in the lanes where `a > b`, signed.

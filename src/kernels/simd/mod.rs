@@ -1,3 +1,5 @@
 //! Kernels over `lanes`. Each has its twin of the same name in `scalar/`.
 
+pub mod float;
+pub mod quantise;
 pub mod vector;

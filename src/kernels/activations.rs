@@ -1,0 +1,263 @@
+//! A batch of token vectors, in the forms that kernels read.
+
+use crate::error::{Error, Kind, Result};
+use crate::kernels::simd::quantise;
+
+/// A form of the activations: what a matrix multiplies with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// As they are, opposite float weights and the formats without a fast path.
+    F32,
+    /// Eight bits, a scale per 32 values: opposite the 8-bit dot product of relaxed SIMD.
+    I8,
+    /// Twelve bits, a scale per 256 values: opposite the 16-bit dot product that every browser has.
+    I16,
+}
+
+/// 32 activations as bytes. What formats with an offset subtract is here as well, split over the lanes of 16 bits in which
+/// the kernels sum, so that a sum can start there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Block8 {
+    /// `round(x / scale)`, within ±127.
+    pub codes: [i8; 32],
+    /// The largest magnitude / 127.
+    pub scale: f32,
+    /// -4 times the sum of the codes, twice: Q4_0, whose weights are code - 8.
+    pub minus_4: [i16; 2],
+    /// -8 times the sum of each half of the codes, twice each: Q5_0, whose weights are code - 16.
+    pub minus_8: [[i16; 2]; 2],
+    /// -16 times the sum of each half of the codes, twice each: Q6_K, whose weights are code - 32.
+    pub minus_16: [[i16; 2]; 2],
+}
+
+/// 256 activations in eight blocks. A vector that ends inside has zeros there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Super8 {
+    /// The values.
+    pub blocks: [Block8; 8],
+    /// What each block's values add up to, for the formats with minimums.
+    pub sums: Sums,
+}
+
+/// 32 activations as sixteen-bit numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Block16 {
+    /// `round(x / scale)`, within ±2047; each four values in the order 0, 2, 1, 3, which is how four bytes of weights come
+    /// apart into even and odd ones.
+    pub codes: [[i16; 2]; 16],
+    /// The largest magnitude of the 256 values / 2047.
+    pub scale: f32,
+    /// The sum of each half of the codes.
+    pub sums: [i32; 2],
+}
+
+/// 256 activations in eight blocks with one scale. A vector that ends inside has zeros there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Super16 {
+    /// The values.
+    pub blocks: [Block16; 8],
+    /// What each block's values add up to, for the formats with minimums.
+    pub sums: Sums,
+}
+
+/// The sums of eight blocks as sixteen-bit numbers: block `j` adds up to `-codes[j] * minus_scale`, within 1/65534 of the
+/// largest of the eight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Sums {
+    /// The sums.
+    pub codes: [i16; 8],
+    /// Their scale, negative: minimums are subtracted.
+    pub minus_scale: f32,
+}
+
+impl Block8 {
+    /// Nothing but zeros.
+    pub const ZERO: Block8 = Block8 {
+        codes: [0; 32],
+        scale: 0.0,
+        minus_4: [0; 2],
+        minus_8: [[0; 2]; 2],
+        minus_16: [[0; 2]; 2],
+    };
+}
+
+impl Super8 {
+    /// Nothing but zeros.
+    pub const ZERO: Super8 = Super8 {
+        blocks: [Block8::ZERO; 8],
+        sums: Sums::ZERO,
+    };
+}
+
+impl Block16 {
+    /// Nothing but zeros.
+    pub const ZERO: Block16 = Block16 {
+        codes: [[0; 2]; 16],
+        scale: 0.0,
+        sums: [0; 2],
+    };
+}
+
+impl Super16 {
+    /// Nothing but zeros.
+    pub const ZERO: Super16 = Super16 {
+        blocks: [Block16::ZERO; 8],
+        sums: Sums::ZERO,
+    };
+}
+
+impl Sums {
+    /// Nothing but zeros.
+    pub const ZERO: Sums = Sums {
+        codes: [0; 8],
+        minus_scale: 0.0,
+    };
+}
+
+/// A batch of token vectors. The buffers are allocated once, for the largest batch and the longest vector.
+///
+/// Use: [`begin`](Activations::begin), write the rows, [`prepare`](Activations::prepare) the form that each matrix asks
+/// for, multiply.
+pub struct Activations {
+    max_tokens: usize,
+    max_cols: usize,
+    tokens: usize,
+    cols: usize,
+    rows: Vec<f32>,
+    supers8: Vec<Super8>,
+    supers16: Vec<Super16>,
+    ready8: bool,
+    ready16: bool,
+}
+
+impl Activations {
+    /// Room for batches of up to `max_tokens` vectors of up to `max_cols` values.
+    pub fn new(max_tokens: usize, max_cols: usize) -> Result<Self> {
+        let values = max_tokens
+            .checked_mul(max_cols)
+            .ok_or_else(|| too_large(max_tokens, max_cols))?;
+        let supers = max_tokens * max_cols.div_ceil(256);
+        let room = |_| too_large(max_tokens, max_cols);
+        Ok(Activations {
+            max_tokens,
+            max_cols,
+            tokens: 0,
+            cols: 0,
+            rows: filled(values, 0.0).map_err(room)?,
+            supers8: filled(supers, Super8::ZERO).map_err(room)?,
+            supers16: filled(supers, Super16::ZERO).map_err(room)?,
+            ready8: false,
+            ready16: false,
+        })
+    }
+
+    /// Starts a batch of `tokens` vectors of `cols` values. What the rows hold is left over from before.
+    pub fn begin(&mut self, tokens: usize, cols: usize) {
+        assert!(
+            tokens <= self.max_tokens && cols <= self.max_cols,
+            "a batch of {tokens} x {cols} in room for {} x {}",
+            self.max_tokens,
+            self.max_cols
+        );
+        (self.tokens, self.cols) = (tokens, cols);
+        self.touch();
+    }
+
+    /// The vector of token `t`, to be written.
+    pub fn row_mut(&mut self, t: usize) -> &mut [f32] {
+        self.touch();
+        &mut self.rows[t * self.cols..][..self.cols]
+    }
+
+    /// All vectors, one behind the other, to be written: `tokens × cols`.
+    pub fn rows_mut(&mut self) -> &mut [f32] {
+        self.touch();
+        &mut self.rows[..self.tokens * self.cols]
+    }
+
+    /// All vectors, one behind the other.
+    pub fn rows(&self) -> &[f32] {
+        &self.rows[..self.tokens * self.cols]
+    }
+
+    /// The vector of token `t`.
+    pub fn row(&self, t: usize) -> &[f32] {
+        &self.rows[t * self.cols..][..self.cols]
+    }
+
+    /// Brings the rows into this form, unless they already are. The integer forms need whole blocks of 32 values.
+    pub fn prepare(&mut self, form: Form) {
+        let supers = self.tokens * self.cols.div_ceil(256);
+        match form {
+            Form::F32 => {}
+            Form::I8 if self.ready8 => {}
+            Form::I16 if self.ready16 => {}
+            Form::I8 => {
+                quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
+                self.ready8 = true;
+            }
+            Form::I16 => {
+                quantise::to_i16(&self.rows, self.tokens, self.cols, &mut self.supers16[..supers]);
+                self.ready16 = true;
+            }
+        }
+    }
+
+    /// How many vectors the batch has.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// How many values a vector has.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The bytes of all buffers.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.rows[..]) + size_of_val(&self.supers8[..]) + size_of_val(&self.supers16[..])
+    }
+
+    #[allow(dead_code)]
+    /// The batch in eight bits: super-block `s` of token `t` is number `s * tokens + t`.
+    pub(super) fn supers8(&self) -> &[Super8] {
+        assert!(self.ready8, "prepare(Form::I8) comes before multiplication");
+        &self.supers8[..self.tokens * self.cols.div_ceil(256)]
+    }
+
+    #[allow(dead_code)]
+    /// The batch in twelve bits: super-block `s` of token `t` is number `s * tokens + t`.
+    pub(super) fn supers16(&self) -> &[Super16] {
+        assert!(self.ready16, "prepare(Form::I16) comes before multiplication");
+        &self.supers16[..self.tokens * self.cols.div_ceil(256)]
+    }
+
+    fn touch(&mut self) {
+        (self.ready8, self.ready16) = (false, false);
+    }
+}
+
+/// `len` copies of `value`, or an error where memory has no room for them.
+pub(super) fn filled<T: Clone>(
+    len: usize,
+    value: T,
+) -> std::result::Result<Vec<T>, std::collections::TryReserveError> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len)?;
+    all.resize(len, value);
+    Ok(all)
+}
+
+fn too_large(tokens: usize, cols: usize) -> Error {
+    Error::new(
+        Kind::OutOfMemory,
+        format!(
+            "no memory for a batch of {tokens} vectors of {cols} values; load with a smaller batch or context"
+        ),
+    )
+}

@@ -1,0 +1,95 @@
+//! Activations to integers, as defined in [`crate::kernels::activations`].
+
+use crate::kernels::activations::{Block8, Block16, Sums, Super8, Super16};
+
+/// Magnitudes below this count as zero: their reciprocal is no finite float.
+const TINY: f32 = 1e-34;
+
+/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
+    each_super(rows, tokens, cols, out, |x| {
+        let mut out = Super8::ZERO;
+        for (x, out) in x.chunks(32).zip(&mut out.blocks) {
+            *out = block8(x);
+        }
+        out.sums = sums(std::array::from_fn(|j| {
+            let block = &out.blocks[j];
+            block.scale * sum(&block.codes) as f32
+        }));
+        out
+    });
+}
+
+/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
+    each_super(rows, tokens, cols, out, |x| {
+        let mut out = Super16::ZERO;
+        let (scale, factor) = scale(x, 2047.0);
+        for (x, out) in x.chunks(32).zip(&mut out.blocks) {
+            let codes: Vec<i16> = x.iter().map(|&x| code(x, factor) as i16).collect();
+            let sum = |half: &[i16]| half.iter().map(|&c| i32::from(c)).sum();
+            out.sums = [sum(&codes[..16]), sum(&codes[16..])];
+            for (four, out) in codes.chunks(4).zip(out.codes.chunks_mut(2)) {
+                out.copy_from_slice(&[[four[0], four[2]], [four[1], four[3]]]);
+            }
+        }
+        out.blocks
+            .iter_mut()
+            .for_each(|block: &mut Block16| block.scale = scale);
+        out.sums = sums(
+            out.blocks
+                .map(|block| scale * (block.sums[0] + block.sums[1]) as f32),
+        );
+        out
+    });
+}
+
+fn each_super<S>(rows: &[f32], tokens: usize, cols: usize, out: &mut [S], f: impl Fn(&[f32]) -> S) {
+    for (t, row) in rows.chunks(cols).take(tokens).enumerate() {
+        for (s, x) in row.chunks(256).enumerate() {
+            out[s * tokens + t] = f(x);
+        }
+    }
+}
+
+fn block8(x: &[f32]) -> Block8 {
+    let (scale, factor) = scale(x, 127.0);
+    let codes = std::array::from_fn(|i| code(x[i], factor) as i8);
+    let halves = [sum(&codes[..16]), sum(&codes[16..])];
+    let twice = |sum: i32| [sum as i16; 2];
+    Block8 {
+        codes,
+        scale,
+        minus_4: twice(-4 * (halves[0] + halves[1])),
+        minus_8: halves.map(|half| twice(-8 * half)),
+        minus_16: halves.map(|half| twice(-16 * half)),
+    }
+}
+
+fn sums(sums: [f32; 8]) -> Sums {
+    let (scale, factor) = scale(&sums, 32767.0);
+    Sums {
+        codes: sums.map(|sum| code(sum, factor) as i16),
+        minus_scale: -scale,
+    }
+}
+
+/// What a code is worth so that the largest magnitude becomes `most`, and what to multiply with to get a code. NaN among
+/// the values makes the scale NaN, so that the product is NaN too.
+fn scale(x: &[f32], most: f32) -> (f32, f32) {
+    let largest = f32::from_bits(x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0));
+    if largest < TINY {
+        (0.0, 0.0)
+    } else {
+        (largest / most, most / largest)
+    }
+}
+
+/// The nearest integer, ties to even.
+fn code(x: f32, factor: f32) -> i32 {
+    (x * factor).round_ties_even() as i32
+}
+
+fn sum(codes: &[i8]) -> i32 {
+    codes.iter().map(|&c| i32::from(c)).sum()
+}

@@ -1,0 +1,149 @@
+//! Activations to integers.
+
+use crate::kernels::activations::{Block8, Block16, Sums, Super8, Super16};
+use crate::kernels::lanes::*;
+
+/// Magnitudes below this count as zero: their reciprocal is no finite float.
+const TINY: f32 = 1e-34;
+
+/// Added to a float of less than 2^22, it leaves no room for a fraction: the sum is rounded to an integer, ties to even,
+/// and its low bits are that integer.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+#[inline(never)]
+pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
+    each_super(rows, tokens, cols, out, |x, out| {
+        let (blocks, _) = x.as_chunks();
+        for (x, out) in blocks.iter().zip(&mut out.blocks) {
+            block8(x, out);
+        }
+        out.blocks[blocks.len()..].fill(Block8::ZERO);
+        let sums_of = |four: &[Block8]| {
+            let scales = load_f32(&[four[0].scale, four[1].scale, four[2].scale, four[3].scale]);
+            let sum = |block: &Block8| i32::from(block.minus_4[0]) / -4;
+            let sums = load_i32(&[sum(&four[0]), sum(&four[1]), sum(&four[2]), sum(&four[3])]);
+            f32x4_mul(scales, f32x4_convert_i32x4(sums))
+        };
+        out.sums = sums([sums_of(&out.blocks[..4]), sums_of(&out.blocks[4..])]);
+    });
+}
+
+/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+#[inline(never)]
+pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
+    each_super(rows, tokens, cols, out, |x, out| {
+        let (blocks, _) = x.as_chunks();
+        let largest = blocks.iter().fold(i32x4_splat(0), |largest, block| {
+            i32x4_max(largest, magnitudes(block))
+        });
+        let (scale, factor) = scale(largest, 2047.0);
+        for (x, out) in blocks.iter().zip(&mut out.blocks) {
+            block16(x, f32x4_splat(factor), out);
+        }
+        out.blocks[blocks.len()..].fill(Block16::ZERO);
+        out.blocks.iter_mut().for_each(|block| block.scale = scale);
+        let sums_of = |four: &[Block16]| {
+            let sum = |block: &Block16| block.sums[0] + block.sums[1];
+            let sums = load_i32(&[sum(&four[0]), sum(&four[1]), sum(&four[2]), sum(&four[3])]);
+            f32x4_mul(f32x4_splat(scale), f32x4_convert_i32x4(sums))
+        };
+        out.sums = sums([sums_of(&out.blocks[..4]), sums_of(&out.blocks[4..])]);
+    });
+}
+
+/// Calls `f` for each super-block of values and where it goes.
+#[inline(always)]
+fn each_super<S>(rows: &[f32], tokens: usize, cols: usize, out: &mut [S], f: impl Fn(&[f32], &mut S)) {
+    assert!(
+        cols.is_multiple_of(32),
+        "integer activations come in blocks of 32, not {cols} values"
+    );
+    for (t, row) in rows.chunks_exact(cols).take(tokens).enumerate() {
+        for (x, out) in row.chunks(256).zip(out[t..].iter_mut().step_by(tokens)) {
+            f(x, out);
+        }
+    }
+}
+
+fn block8(x: &[f32; 32], out: &mut Block8) {
+    let (scale, factor) = scale(magnitudes(x), 127.0);
+    let factor = f32x4_splat(factor);
+    let ones = i16x8_splat(1);
+    let (x, _) = x.as_chunks();
+    let (codes, _) = out.codes.as_chunks_mut();
+    let mut halves = [0; 2];
+    for h in 0..2 {
+        let low = i16x8_narrow_i32x4(code(&x[4 * h], factor), code(&x[4 * h + 1], factor));
+        let high = i16x8_narrow_i32x4(code(&x[4 * h + 2], factor), code(&x[4 * h + 3], factor));
+        store_i8(&mut codes[h], i8x16_narrow_i16x8(low, high));
+        halves[h] = i32x4_sum(i32x4_dot_i16x8(i16x8_add(low, high), ones)) as i16;
+    }
+    let times = |sum: i16, factor: i16| [sum.wrapping_mul(factor); 2];
+    out.scale = scale;
+    out.minus_4 = times(halves[0].wrapping_add(halves[1]), -4);
+    out.minus_8 = halves.map(|half| times(half, -8));
+    out.minus_16 = halves.map(|half| times(half, -16));
+}
+
+fn block16(x: &[f32; 32], factor: V128, out: &mut Block16) {
+    // Lanes of 16 bits, 0 1 2 3 4 5 6 7 -> 0 2 1 3 4 6 5 7.
+    let order = load_u8(&[0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]);
+    let ones = i16x8_splat(1);
+    let (x, _) = x.as_chunks();
+    let (codes, _) = out.codes.as_flattened_mut().as_chunks_mut();
+    for h in 0..2 {
+        let low = i16x8_narrow_i32x4(code(&x[4 * h], factor), code(&x[4 * h + 1], factor));
+        let high = i16x8_narrow_i32x4(code(&x[4 * h + 2], factor), code(&x[4 * h + 3], factor));
+        store_i16(&mut codes[2 * h], i8x16_swizzle(low, order));
+        store_i16(&mut codes[2 * h + 1], i8x16_swizzle(high, order));
+        out.sums[h] = i32x4_sum(i32x4_dot_i16x8(i16x8_add(low, high), ones));
+    }
+}
+
+fn sums(sums: [V128; 2]) -> Sums {
+    let no_sign = i32x4_splat(i32::MAX);
+    let (scale, factor) = scale(i32x4_max(and(sums[0], no_sign), and(sums[1], no_sign)), 32767.0);
+    let codes = sums.map(|sums| rounded(f32x4_mul(sums, f32x4_splat(factor))));
+    let mut out = Sums {
+        codes: [0; 8],
+        minus_scale: -scale,
+    };
+    store_i16(&mut out.codes, i16x8_narrow_i32x4(codes[0], codes[1]));
+    out
+}
+
+/// In each lane, the largest bit pattern of a value without its sign. As integers such patterns have the order of the
+/// floats, with NaN on top: a NaN among the values is found.
+#[inline(always)]
+fn magnitudes(x: &[f32; 32]) -> V128 {
+    let (x, _) = x.as_chunks();
+    let no_sign = i32x4_splat(i32::MAX);
+    let pair = |i: usize| i32x4_max(and(load_f32(&x[i]), no_sign), and(load_f32(&x[i + 1]), no_sign));
+    i32x4_max(i32x4_max(pair(0), pair(2)), i32x4_max(pair(4), pair(6)))
+}
+
+/// What a code is worth so that the largest magnitude becomes `most`, and what to multiply with to get a code. NaN among
+/// the values makes the scale NaN, so that the product is NaN too.
+#[inline(always)]
+fn scale(largest: V128, most: f32) -> (f32, f32) {
+    let lanes = i32x4_lanes(largest);
+    let largest = f32::from_bits(lanes[0].max(lanes[1]).max(lanes[2].max(lanes[3])) as u32);
+    if largest < TINY {
+        (0.0, 0.0)
+    } else {
+        (largest / most, most / largest)
+    }
+}
+
+#[inline(always)]
+fn code(x: &[f32; 4], factor: V128) -> V128 {
+    rounded(f32x4_mul(load_f32(x), factor))
+}
+
+/// The nearest integers, ties to even, of floats below 2^22.
+#[inline(always)]
+fn rounded(x: V128) -> V128 {
+    let rounder = f32x4_splat(ROUNDER);
+    i32x4_sub(f32x4_add(x, rounder), rounder)
+}
