@@ -194,24 +194,27 @@ fn check_total(headers: &[Header]) -> Result<()> {
 
 /// Turns the tensors' offsets into places in the file. They must lie inside it, and apart.
 fn place(tensors: &mut [TensorInfo], data_start: u64, len: u64) -> Result<()> {
+    let mut last: Option<(u64, &str)> = None;
     for tensor in tensors.iter_mut() {
-        let (name, bytes, offset) = (&tensor.name, tensor.bytes, tensor.offset);
-        let end = data_start
-            .checked_add(offset)
-            .and_then(|start| start.checked_add(bytes));
-        let Some(end) = end else {
+        let start = data_start.checked_add(tensor.offset);
+        let (Some(start), Some(end)) = (start, start.and_then(|start| start.checked_add(tensor.bytes)))
+        else {
+            let (name, offset) = (&tensor.name, tensor.offset);
             return Err(malformed(format!(
                 "tensor {name:?} has the data offset {offset}, which is absurd"
             )));
         };
-        if end > len {
-            let missing = end - len;
-            return Err(malformed(format!(
-                "tensor {name:?} ends at {end}, but the file has {len} bytes: {missing} bytes are missing; \
-                 it was cut off, or is damaged"
-            )));
+        tensor.offset = start;
+        if last.is_none_or(|(furthest, _)| end > furthest) {
+            last = Some((end, &tensor.name));
         }
-        tensor.offset += data_start;
+    }
+    if let Some((end, name)) = last.filter(|&(end, _)| end > len) {
+        let missing = end - len;
+        return Err(malformed(format!(
+            "tensor {name:?} ends at {end}, but the file has {len} bytes: {missing} bytes are missing; \
+             it was cut off, or is damaged"
+        )));
     }
     let mut order: Vec<&TensorInfo> = tensors.iter().collect();
     order.sort_unstable_by_key(|tensor| tensor.offset);
