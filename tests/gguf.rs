@@ -770,8 +770,9 @@ fn a_cut_file_says_how_much_is_missing() {
 
 /// Reads a changed file: whatever comes out, it is no panic, it takes little memory, and a description that is
 /// accepted keeps its promises.
-fn read_changed(file: &Vec<u8>, what: impl Fn() -> String) {
-    let (result, peak) = peak_of(|| Gguf::read(file));
+fn read_changed(file: &[u8], what: impl Fn() -> String) {
+    let source = file.to_vec();
+    let (result, peak) = peak_of(|| Gguf::read(&source));
     assert!(
         peak <= 16 * file.len() + (1 << 20),
         "{}: {peak} bytes for a file of {}",

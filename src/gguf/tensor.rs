@@ -66,7 +66,7 @@ impl TensorInfo {
         let bytes = checked_bytes(&what, ty, &dims)?;
 
         let offset = cursor.u64(&what)?;
-        if offset % alignment != 0 {
+        if !offset.is_multiple_of(alignment) {
             return Err(malformed(format!(
                 "{what} begins at data offset {offset}, which is not aligned to {alignment}"
             )));
@@ -98,7 +98,7 @@ fn checked_bytes(what: &str, ty: Type, dims: &[u64]) -> Result<u64> {
         )));
     }
     let cols = dims[0];
-    if cols % ty.block_len() as u64 != 0 {
+    if !cols.is_multiple_of(ty.block_len() as u64) {
         return Err(malformed(format!(
             "{what} has rows of {cols} values, which is not a whole number of {} blocks of {}",
             ty.name(),

@@ -136,7 +136,7 @@ impl Type {
     pub fn row_bytes(self, cols: u64) -> Option<u64> {
         let row = self.row();
         let len = row.block_len as u64;
-        if cols % len == 0 {
+        if cols.is_multiple_of(len) {
             (cols / len).checked_mul(row.block_bytes as u64)
         } else {
             None
@@ -189,7 +189,7 @@ impl Type {
 pub fn dequantize(ty: Type, raw: &[u8], out: &mut [f32]) -> Result<()> {
     let row = ty.row();
     let blocks = raw.len() / row.block_bytes;
-    if raw.len() % row.block_bytes != 0 || blocks.checked_mul(row.block_len) != Some(out.len()) {
+    if !raw.len().is_multiple_of(row.block_bytes) || blocks.checked_mul(row.block_len) != Some(out.len()) {
         let (bytes, values) = (raw.len(), out.len());
         let (block_bytes, block_len, name) = (row.block_bytes, row.block_len, row.name);
         return Err(Error::new(
