@@ -15,7 +15,7 @@ use super::{ChatTemplate, PromptInput, Reasoning};
 use crate::Result;
 
 /// A tool call in a stream. Each comes complete, in one piece.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ToolCallDelta {
     /// Its place among the calls of this reply.
     pub index: u32,

@@ -7,8 +7,11 @@
 //! panics or hangs on special values: NaN and infinity travel through as IEEE 754 says.
 
 pub mod activations;
+pub mod attention;
+pub mod cache;
 pub mod lanes;
 pub mod matrix;
+pub mod rope;
 pub mod scalar;
 pub mod simd;
 

@@ -1,1 +1,163 @@
 //! Hyper-parameters, weights, KV cache and the forward pass. May import: `error`, `source`, `quant`, `gguf`, `kernels`.
+//!
+//! What a model *is* ([`Hyper`], [`Weights`]), what it remembers ([`State`]), and how it computes ([`forward`]) are kept
+//! apart: weights are read-only after loading, and a state can be thrown away without them.
+
+pub mod arch;
+mod blocks;
+pub mod forward;
+mod gather;
+mod hyper;
+mod shard;
+mod weights;
+
+pub use forward::{Exchange, Forward, LogitsFor, Step};
+pub use hyper::Hyper;
+pub use shard::{MAX_SHARDS, Shard};
+pub use weights::Weights;
+
+use crate::error::{Error, Kind, Result};
+use crate::gguf::Gguf;
+use crate::kernels::Activations;
+use crate::kernels::attention;
+use crate::kernels::cache::{KvCache, KvType};
+use crate::kernels::rope::RopeTable;
+use arch::Architecture;
+use gather::Gather;
+
+/// Most tokens computed in one batch.
+pub const MAX_BATCH: usize = 128;
+
+/// Context length where the caller names none: enough for a chat, small enough for any machine.
+pub const DEFAULT_CONTEXT: usize = 4096;
+
+/// What the caller chooses when a model is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Which part of the model this is.
+    pub shard: Shard,
+    /// Most tokens remembered; the smaller of the model's own and [`DEFAULT_CONTEXT`] if `None`.
+    pub context_length: Option<usize>,
+    /// How keys and values are kept.
+    pub kv_type: KvType,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            shard: Shard::WHOLE,
+            context_length: None,
+            kv_type: KvType::default(),
+        }
+    }
+}
+
+/// One shard of a model: its description, its weights and its state.
+pub struct Model {
+    /// Numbers of the whole model.
+    pub hyper: Hyper,
+    /// Which part of it this is.
+    pub shard: Shard,
+    /// This shard's weights.
+    pub weights: Weights,
+    /// What this shard remembers, and its buffers.
+    pub state: State,
+    arch: &'static Architecture,
+}
+
+/// The memory of a running model: the KV cache and every buffer of the forward pass. Nothing is allocated per token.
+pub struct State {
+    /// Keys and values of the tokens seen.
+    pub cache: KvCache,
+    /// Residual stream, `[MAX_BATCH, embedding]`.
+    x: Vec<f32>,
+    /// The input of the next matrices.
+    input: Activations,
+    /// Own queries, keys, values: `[MAX_BATCH, own heads * length]`.
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// Own rows of gate and up: `[MAX_BATCH, own rows]`.
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    gather: Gather,
+    /// `None` until the weights that it may depend on are loaded.
+    rope: Option<RopeTable>,
+    attention: attention::Scratch,
+    /// Logits asked for: `[positions, vocabulary]`; on the leader only.
+    logits: Vec<f32>,
+}
+
+impl Model {
+    /// Checks the file against its architecture and allocates this shard's weights and buffers. Then
+    /// [`Weights::load_step`] brings the weights in.
+    pub fn new(gguf: &Gguf, options: &Options) -> Result<Model> {
+        let (hyper, arch) = Hyper::read(gguf)?;
+        let shard = options.shard;
+        let capacity = match options.context_length {
+            None => hyper.context_length.min(DEFAULT_CONTEXT),
+            Some(n) if (1..=hyper.context_length).contains(&n) => n,
+            Some(n) => {
+                return Err(Error::new(
+                    Kind::InvalidArgument,
+                    format!(
+                        "a context of {n} tokens: this model was trained for 1 to {}",
+                        hyper.context_length
+                    ),
+                ));
+            }
+        };
+        let weights = Weights::plan(gguf, &hyper, arch, shard)?;
+        let state = State::new(&hyper, shard, options.kv_type, capacity)?;
+        Ok(Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            arch,
+        })
+    }
+}
+
+impl State {
+    fn new(hyper: &Hyper, shard: Shard, kv_type: KvType, capacity: usize) -> Result<State> {
+        let heads = shard.heads(hyper.head_count_kv, shard.index).len();
+        let ff = shard.rows(hyper.feed_forward_length, shard.index).len();
+        let (width, kl, vl) = (hyper.embedding_length, hyper.key_length, hyper.value_length);
+        let widest = width.max(hyper.feed_forward_length).max(hyper.head_count * vl);
+        let buffer = |width: usize| {
+            let mut buffer = Vec::new();
+            let len = MAX_BATCH * width;
+            buffer
+                .try_reserve_exact(len)
+                .map_err(|_| Error::new(Kind::OutOfMemory, format!("a buffer of {} bytes", len * 4)))?;
+            buffer.resize(len, 0.0f32);
+            Ok::<_, Error>(buffer)
+        };
+        Ok(State {
+            cache: KvCache::new(kv_type, hyper.block_count, heads, kl, vl, capacity),
+            x: buffer(width)?,
+            input: Activations::new(MAX_BATCH, widest)?,
+            q: buffer(heads * hyper.group() * kl)?,
+            k: buffer(heads * kl)?,
+            v: buffer(heads * vl)?,
+            gate: buffer(ff)?,
+            up: buffer(ff)?,
+            gather: Gather::new(shard.count),
+            rope: None,
+            attention: attention::Scratch::default(),
+            logits: Vec::new(),
+        })
+    }
+
+    /// Bytes of the buffers, without the KV cache; those that grow with use are not in it.
+    pub fn buffer_bytes(&self) -> usize {
+        let own = [&self.x, &self.q, &self.k, &self.v, &self.gate, &self.up];
+        own.iter().map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.bytes()
+    }
+
+    /// Logits of the last forward pass that asked for some: `[positions, vocabulary]`, on the leader.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+}

@@ -1,0 +1,359 @@
+//! The keys and values of the tokens seen so far, for the heads that one shard owns.
+//!
+//! Per layer, in pages of [`PAGE`] tokens that are allocated when the first token of a page arrives. Floats ([`KvType::F32`],
+//! [`KvType::F16`]) lie as they come: for each head the keys `[PAGE, key_length]`, then the values `[PAGE, value_length]`. Codes
+//! ([`KvType::Q16`], [`KvType::Q8`]) lie in the order in which the kernels of `simd/attention.rs` read them: see [`Coded`].
+
+use half::f16;
+
+use crate::error::{Error, Kind, Result};
+use crate::kernels::vector;
+
+/// Tokens per page.
+pub const PAGE: usize = 64;
+
+/// Keys share a scale in blocks of this many dimensions.
+pub const KEY_BLOCK: usize = 32;
+
+/// Tokens whose keys are interleaved.
+pub const KEY_TOKENS: usize = 8;
+
+/// Dimensions of a value that are interleaved with those of the next token.
+pub const VALUE_DIMENSIONS: usize = 16;
+
+/// Largest code of a query.
+pub const QUERY_LIMIT: f32 = 8191.0;
+
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// 4 bytes per value: exact, for comparisons with an oracle.
+    F32,
+    /// 2 bytes per value, as most engines keep them.
+    F16,
+    /// 14-bit integers with a scale per block: the size of f16, closer to the true values, and several times faster.
+    #[default]
+    Q16,
+    /// 8-bit integers with a scale per block: half the size. Coarse for models with outliers in their keys (Qwen 2.5).
+    Q8,
+}
+
+impl KvType {
+    const ALL: [KvType; 4] = [KvType::F32, KvType::F16, KvType::Q16, KvType::Q8];
+
+    /// The type of this name: `f32`, `f16`, `q16` or `q8`.
+    pub fn from_name(name: &str) -> Result<KvType> {
+        KvType::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| {
+                let names = KvType::ALL.map(KvType::name).join(", ");
+                Error::new(
+                    Kind::InvalidArgument,
+                    format!("KV cache type \"{name}\": expected one of {names}"),
+                )
+            })
+    }
+
+    /// The name in options and in `info()`.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::Q16 => "q16",
+            KvType::Q8 => "q8",
+        }
+    }
+}
+
+/// The integers of a coded page.
+pub trait Code: Copy + Default {
+    /// Codes are within this, both ways. A key's products with a query code within [`QUERY_LIMIT`] over one [`KEY_BLOCK`],
+    /// and a value's with a weight code within [`Code::WEIGHT_LIMIT`] over one [`PAGE`], fit in 32 bits.
+    const LIMIT: f32;
+    /// Largest code of a weight (a probability times the value's scale).
+    const WEIGHT_LIMIT: f32;
+
+    /// The code of a rounded number within the limit.
+    fn new(rounded: f32) -> Self;
+    /// Its number.
+    fn get(self) -> i32;
+}
+
+impl Code for i16 {
+    const LIMIT: f32 = 8191.0;
+    const WEIGHT_LIMIT: f32 = 4095.0;
+
+    fn new(rounded: f32) -> i16 {
+        rounded as i16
+    }
+    fn get(self) -> i32 {
+        i32::from(self)
+    }
+}
+
+/// Two's complement in a `u8`, which is how the kernels load it.
+impl Code for u8 {
+    const LIMIT: f32 = 127.0;
+    const WEIGHT_LIMIT: f32 = 32767.0;
+
+    fn new(rounded: f32) -> u8 {
+        rounded as i8 as u8
+    }
+    fn get(self) -> i32 {
+        i32::from(self as i8)
+    }
+}
+
+/// One page of one head, as integers.
+///
+/// ```text
+/// keys    [PAGE / 8 groups of tokens][key_length / 2 pairs of dimensions][8 tokens][2 dimensions]
+/// scales  [PAGE / 8 groups of tokens][key_length / 32 blocks][8 tokens]
+/// values  [value_length / 16][PAGE / 2 pairs of tokens][16 dimensions][2 tokens]
+/// scales  [PAGE]
+/// ```
+/// Lengths are rounded up to whole blocks, with zeros.
+#[derive(Debug)]
+pub struct Coded<C> {
+    /// Codes of the keys.
+    pub keys: Vec<C>,
+    /// What they are multiplied by.
+    pub key_scales: Vec<f32>,
+    /// Codes of the values.
+    pub values: Vec<C>,
+    /// What they are multiplied by.
+    pub value_scales: Vec<f32>,
+}
+
+impl<C: Code> Coded<C> {
+    fn new(key_length: usize, value_length: usize) -> Result<Coded<C>> {
+        let key_length = key_length.next_multiple_of(KEY_BLOCK);
+        let value_length = value_length.next_multiple_of(VALUE_DIMENSIONS);
+        Ok(Coded {
+            keys: zeroed(PAGE * key_length)?,
+            key_scales: zeroed(PAGE * key_length / KEY_BLOCK)?,
+            values: zeroed(PAGE * value_length)?,
+            value_scales: zeroed(PAGE)?,
+        })
+    }
+
+    fn put(&mut self, token: usize, key: &[f32], value: &[f32]) {
+        let blocks = key.len().div_ceil(KEY_BLOCK);
+        let (group, within) = (token / KEY_TOKENS, token % KEY_TOKENS);
+        for (b, block) in key.chunks(KEY_BLOCK).enumerate() {
+            let (scale, inverse) = scale(block, C::LIMIT);
+            self.key_scales[(group * blocks + b) * KEY_TOKENS + within] = scale;
+            for (d, x) in block.iter().enumerate() {
+                let pair = (group * blocks * KEY_BLOCK + b * KEY_BLOCK + d) / 2;
+                self.keys[(pair * KEY_TOKENS + within) * 2 + d % 2] = C::new((x * inverse).round_ties_even());
+            }
+        }
+        let (scale, inverse) = scale(value, C::LIMIT);
+        self.value_scales[token] = scale;
+        for (d, x) in value.iter().enumerate() {
+            let (panel, lane) = (d / VALUE_DIMENSIONS, d % VALUE_DIMENSIONS);
+            let at = ((panel * PAGE / 2 + token / 2) * VALUE_DIMENSIONS + lane) * 2 + token % 2;
+            self.values[at] = C::new((x * inverse).round_ties_even());
+        }
+    }
+}
+
+/// The scale that brings `x` within `limit`, and its inverse; zeros for zeros, and for what is not finite.
+pub(super) fn scale(x: &[f32], limit: f32) -> (f32, f32) {
+    let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    // Below this the inverse is no longer finite; such a block is as good as zero.
+    if largest < limit * f32::MIN_POSITIVE || !largest.is_finite() {
+        return (0.0, 0.0);
+    }
+    (largest / limit, limit / largest)
+}
+
+/// One page of one layer.
+#[derive(Debug)]
+enum Page {
+    /// All heads in one piece.
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+    /// One for each head.
+    Q16(Vec<Coded<i16>>),
+    Q8(Vec<Coded<u8>>),
+}
+
+/// What attention reads of one page of one head.
+pub(super) enum Head<'a> {
+    /// Keys `[tokens, key_length]` and values `[tokens, value_length]`.
+    Floats(&'a [f32], &'a [f32]),
+    /// The page as 14-bit codes.
+    Q16(&'a Coded<i16>),
+    /// The page as 8-bit codes.
+    Q8(&'a Coded<u8>),
+}
+
+/// Keys and values of all layers.
+#[derive(Debug)]
+pub struct KvCache {
+    kind: KvType,
+    heads: usize,
+    key_length: usize,
+    value_length: usize,
+    capacity: usize,
+    /// `[layers][pages]`
+    layers: Vec<Vec<Page>>,
+}
+
+impl KvCache {
+    /// An empty cache of at most `capacity` tokens for `heads` key-value heads in each of `layers` layers.
+    pub fn new(
+        kind: KvType,
+        layers: usize,
+        heads: usize,
+        key_length: usize,
+        value_length: usize,
+        capacity: usize,
+    ) -> KvCache {
+        let layers = (0..layers).map(|_| Vec::new()).collect();
+        KvCache {
+            kind,
+            heads,
+            key_length,
+            value_length,
+            capacity,
+            layers,
+        }
+    }
+
+    /// The most tokens this cache holds.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How the values are kept.
+    pub fn kind(&self) -> KvType {
+        self.kind
+    }
+
+    /// Number of key-value heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// Bytes of one token in all layers.
+    pub fn bytes_per_token(&self) -> usize {
+        let floats = self.key_length + self.value_length;
+        let keys = self.key_length.next_multiple_of(KEY_BLOCK);
+        let coded = keys + self.value_length.next_multiple_of(VALUE_DIMENSIONS);
+        let scales = (keys / KEY_BLOCK + 1) * 4;
+        let bytes = match self.kind {
+            KvType::F32 => floats * 4,
+            KvType::F16 => floats * 2,
+            KvType::Q16 => coded * 2 + scales,
+            KvType::Q8 => coded + scales,
+        };
+        self.layers.len() * self.heads * bytes
+    }
+
+    /// Makes room for positions `.. tokens` in every layer.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        if tokens > self.capacity {
+            return Err(Error::new(
+                Kind::ContextFull,
+                format!("{tokens} tokens do not fit in the context of {}", self.capacity),
+            ));
+        }
+        let (kl, vl) = (self.key_length, self.value_length);
+        let size = self.heads * (kl + vl) * PAGE;
+        for pages in &mut self.layers {
+            while pages.len() * PAGE < tokens {
+                pages.push(match self.kind {
+                    KvType::F32 => Page::F32(zeroed(size)?),
+                    KvType::F16 => Page::F16(zeroed(size)?),
+                    KvType::Q16 => Page::Q16(
+                        (0..self.heads)
+                            .map(|_| Coded::new(kl, vl))
+                            .collect::<Result<_>>()?,
+                    ),
+                    KvType::Q8 => Page::Q8(
+                        (0..self.heads)
+                            .map(|_| Coded::new(kl, vl))
+                            .collect::<Result<_>>()?,
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the pages past position `tokens`.
+    pub fn truncate(&mut self, tokens: usize) {
+        for pages in &mut self.layers {
+            pages.truncate(tokens.div_ceil(PAGE));
+        }
+    }
+
+    /// Stores the key `[key_length]` and value `[value_length]` of one head at `position`, which is reserved.
+    pub fn put(&mut self, layer: usize, position: usize, head: usize, key: &[f32], value: &[f32]) {
+        let (kl, vl) = (self.key_length, self.value_length);
+        let token = position % PAGE;
+        let start = head * (kl + vl) * PAGE;
+        let (k_at, v_at) = (start + token * kl, start + PAGE * kl + token * vl);
+        match &mut self.layers[layer][position / PAGE] {
+            Page::F32(page) => {
+                page[k_at..k_at + kl].copy_from_slice(key);
+                page[v_at..v_at + vl].copy_from_slice(value);
+            }
+            Page::F16(page) => {
+                let halve = |to: &mut [u16], from: &[f32]| {
+                    to.iter_mut()
+                        .zip(from)
+                        .for_each(|(to, from)| *to = f16::from_f32(*from).to_bits());
+                };
+                halve(&mut page[k_at..k_at + kl], key);
+                halve(&mut page[v_at..v_at + vl], value);
+            }
+            Page::Q16(heads) => heads[head].put(token, key, value),
+            Page::Q8(heads) => heads[head].put(token, key, value),
+        }
+    }
+
+    /// The first `tokens` positions of one page of one head. Halves are brought to f32 in `scratch`.
+    pub(super) fn page<'a>(
+        &'a self,
+        layer: usize,
+        page: usize,
+        head: usize,
+        tokens: usize,
+        scratch: &'a mut Vec<f32>,
+    ) -> Head<'a> {
+        let (kl, vl) = (self.key_length, self.value_length);
+        let start = head * (kl + vl) * PAGE;
+        let values = start + PAGE * kl;
+        let (keys, values) = (start..start + tokens * kl, values..values + tokens * vl);
+        match &self.layers[layer][page] {
+            Page::F32(page) => Head::Floats(&page[keys], &page[values]),
+            Page::F16(page) => {
+                scratch.resize((kl + vl) * PAGE, 0.0);
+                let (k, v) = scratch.split_at_mut(kl * PAGE);
+                let (k, v) = (&mut k[..tokens * kl], &mut v[..tokens * vl]);
+                vector::f16_to_f32(&page[keys], k);
+                vector::f16_to_f32(&page[values], v);
+                Head::Floats(k, v)
+            }
+            Page::Q16(heads) => Head::Q16(&heads[head]),
+            Page::Q8(heads) => Head::Q8(&heads[head]),
+        }
+    }
+}
+
+fn zeroed<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut page = Vec::new();
+    page.try_reserve_exact(len).map_err(|_| {
+        let bytes = len * size_of::<T>();
+        Error::new(
+            Kind::OutOfMemory,
+            format!("{bytes} bytes for the KV cache could not be allocated"),
+        )
+    })?;
+    page.resize(len, T::default());
+    Ok(page)
+}

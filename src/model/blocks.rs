@@ -1,0 +1,274 @@
+//! The blocks that layers are made of, shared by all architectures. Each function computes one stage between two
+//! exchange points: it reads what was gathered, and leaves this shard's slice of the next activation.
+
+use crate::kernels::{self, attention, vector};
+use crate::model::Model;
+use crate::model::weights::{Linear, VectorId};
+
+impl Model {
+    /// This shard's rows of the embedding, for those tokens of the batch that it owns, in order.
+    pub(super) fn embed(&mut self, tokens: &[u32]) {
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            ..
+        } = self;
+        let width = hyper.embedding_length;
+        for s in 0..shard.count {
+            let owned = shard.rows(hyper.vocabulary, s);
+            let rows = tokens
+                .iter()
+                .filter(|id| owned.contains(&(**id as usize)))
+                .count();
+            state.gather.begin_slice(s, rows, width);
+        }
+        let owned = shard.rows(hyper.vocabulary, shard.index);
+        let matrix = weights.matrix(weights.embedding);
+        let mut rows = state.gather.slice_mut(shard.index).chunks_exact_mut(width);
+        for id in tokens
+            .iter()
+            .map(|id| *id as usize)
+            .filter(|id| owned.contains(id))
+        {
+            if let Some(row) = rows.next() {
+                matrix.row_to_f32(id - owned.start, row);
+            }
+        }
+    }
+
+    /// Brings the gathered embedding rows back into the order of the batch: the residual stream.
+    pub(super) fn take_embedding(&mut self, tokens: &[u32]) {
+        let Model {
+            hyper, shard, state, ..
+        } = self;
+        let width = hyper.embedding_length;
+        let mut next = vec![0; shard.count];
+        for (t, id) in tokens.iter().enumerate() {
+            let owner = shard.owner(hyper.vocabulary, *id as usize);
+            let row = &state.gather.slice(owner)[next[owner] * width..][..width];
+            state.x[t * width..][..width].copy_from_slice(row);
+            next[owner] += 1;
+        }
+    }
+
+    /// Adds the gathered output of a block to the residual stream.
+    pub(super) fn add_gathered(&mut self, tokens: usize) {
+        let width = self.hyper.embedding_length;
+        for (t, x) in self.state.x.chunks_exact_mut(width).take(tokens).enumerate() {
+            self.state.gather.add_row(t, x);
+        }
+    }
+
+    /// Own heads: norm, q, k and v, head norms, rotation, cache, attention. Leaves `[tokens, own heads * value_length]`.
+    pub(super) fn attend(&mut self, layer: usize, first: usize, tokens: usize) {
+        let handles = self.weights.layers[layer].clone();
+        self.normalise(handles.attention_norm, 0, tokens);
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            arch,
+        } = self;
+        let heads = state.cache.heads();
+        let (kl, vl, group) = (hyper.key_length, hyper.value_length, hyper.group());
+        let (q_width, k_width, v_width) = (heads * group * kl, heads * kl, heads * vl);
+        let all = shard.heads(hyper.head_count_kv, shard.index);
+        debug_assert_eq!(all.len(), heads);
+        state.gather.begin(tokens, |s| {
+            let heads = shard.heads(hyper.head_count_kv, s);
+            heads.start * group * vl..heads.end * group * vl
+        });
+        if heads == 0 {
+            return;
+        }
+        let (q, k, v) = (
+            &mut state.q[..tokens * q_width],
+            &mut state.k[..tokens * k_width],
+            &mut state.v[..tokens * v_width],
+        );
+        for (linear, out, width) in [
+            (handles.q, &mut *q, q_width),
+            (handles.k, k, k_width),
+            (handles.v, v, v_width),
+        ] {
+            multiply(weights, linear, &mut state.input, out, width);
+        }
+        let Some(rope) = state.rope.as_ref() else { return };
+        for t in 0..tokens {
+            let q = &mut state.q[t * q_width..][..q_width];
+            let k = &mut state.k[t * k_width..][..k_width];
+            if let Some((q_norm, k_norm)) = handles.head_norms {
+                for head in q.chunks_exact_mut(kl) {
+                    vector::rms_norm_in_place(head, weights.vector(q_norm), hyper.rms_epsilon);
+                }
+                for head in k.chunks_exact_mut(kl) {
+                    vector::rms_norm_in_place(head, weights.vector(k_norm), hyper.rms_epsilon);
+                }
+            }
+            for head in q.chunks_exact_mut(kl).chain(k.chunks_exact_mut(kl)) {
+                rope.rotate(arch.attention.rope, t, head);
+            }
+            let v = &state.v[t * v_width..][..v_width];
+            for (h, (k, v)) in k.chunks_exact(kl).zip(v.chunks_exact(vl)).enumerate() {
+                state.cache.put(layer, first + t, h, k, v);
+            }
+        }
+        let shape = attention::Shape {
+            group,
+            key_length: kl,
+            value_length: vl,
+            scale: hyper.attention_scale,
+        };
+        let out = state.gather.slice_mut(shard.index);
+        attention::attend(
+            &state.cache,
+            layer,
+            shape,
+            first,
+            &state.q[..tokens * q_width],
+            out,
+            &mut state.attention,
+        );
+    }
+
+    /// Own rows of the attention's output matrix, over all gathered heads. Leaves `[tokens, own rows of embedding]`.
+    pub(super) fn attention_output(&mut self, layer: usize, tokens: usize) {
+        let linear = self.weights.layers[layer].output;
+        self.project(linear, tokens, self.hyper.head_count * self.hyper.value_length);
+    }
+
+    /// Own rows of gate and up, joined by SwiGLU (Shazeer, 2020). Leaves `[tokens, own rows of feed_forward]`.
+    pub(super) fn gate_up(&mut self, layer: usize, tokens: usize) {
+        let handles = self.weights.layers[layer].clone();
+        self.normalise(handles.ffn_norm, 0, tokens);
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            ..
+        } = self;
+        state
+            .gather
+            .begin(tokens, |s| shard.rows(hyper.feed_forward_length, s));
+        let width = state.gather.width(shard.index);
+        let (gate, up) = (&mut state.gate[..tokens * width], &mut state.up[..tokens * width]);
+        multiply(weights, handles.gate, &mut state.input, gate, width);
+        multiply(weights, handles.up, &mut state.input, up, width);
+        vector::silu_mul(gate, up, state.gather.slice_mut(shard.index));
+    }
+
+    /// Own rows of down, over all gathered rows of the feed-forward. Leaves `[tokens, own rows of embedding]`.
+    pub(super) fn down(&mut self, layer: usize, tokens: usize) {
+        let linear = self.weights.layers[layer].down;
+        self.project(linear, tokens, self.hyper.feed_forward_length);
+    }
+
+    /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`.
+    pub(super) fn output(&mut self, from: usize, tokens: usize) {
+        let norm = self.weights.output_norm;
+        self.normalise(norm, from, tokens);
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            ..
+        } = self;
+        state
+            .gather
+            .begin(tokens - from, |s| shard.rows(hyper.vocabulary, s));
+        let width = state.gather.width(shard.index);
+        let linear = Linear {
+            matrix: weights.output,
+            bias: None,
+        };
+        multiply(
+            weights,
+            linear,
+            &mut state.input,
+            state.gather.slice_mut(shard.index),
+            width,
+        );
+    }
+
+    /// Joins the gathered logits, on the leader.
+    pub(super) fn take_logits(&mut self, rows: usize) {
+        let Model { hyper, state, .. } = self;
+        state.logits.resize(rows * hyper.vocabulary, 0.0);
+        for (row, out) in state.logits.chunks_exact_mut(hyper.vocabulary).enumerate() {
+            state.gather.copy_row(row, out);
+        }
+    }
+
+    /// Tokens `from .. tokens` of the residual stream, normalised, as the next matrices' input.
+    fn normalise(&mut self, norm: VectorId, from: usize, tokens: usize) {
+        let Model {
+            hyper,
+            weights,
+            state,
+            ..
+        } = self;
+        let width = hyper.embedding_length;
+        state.input.begin(tokens - from, width);
+        for t in from..tokens {
+            let x = &state.x[t * width..][..width];
+            vector::rms_norm(
+                x,
+                weights.vector(norm),
+                hyper.rms_epsilon,
+                state.input.row_mut(t - from),
+            );
+        }
+    }
+
+    /// Gathered rows of `width` through this shard's rows of a matrix into the residual's width.
+    fn project(&mut self, linear: Linear, tokens: usize, width: usize) {
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            ..
+        } = self;
+        state.input.begin(tokens, width);
+        for t in 0..tokens {
+            state.gather.copy_row(t, state.input.row_mut(t));
+        }
+        state
+            .gather
+            .begin(tokens, |s| shard.rows(hyper.embedding_length, s));
+        let own = state.gather.width(shard.index);
+        multiply(
+            weights,
+            linear,
+            &mut state.input,
+            state.gather.slice_mut(shard.index),
+            own,
+        );
+    }
+}
+
+/// `out[t, r] = matrix[r] . input[t] + bias[r]`
+fn multiply(
+    weights: &crate::model::Weights,
+    linear: Linear,
+    input: &mut kernels::Activations,
+    out: &mut [f32],
+    width: usize,
+) {
+    if width == 0 {
+        return;
+    }
+    let matrix = weights.matrix(linear.matrix);
+    input.prepare(matrix.input());
+    kernels::multiply(matrix, input, out, width);
+    if let Some(bias) = linear.bias {
+        for row in out.chunks_exact_mut(width) {
+            vector::add_assign(row, weights.vector(bias));
+        }
+    }
+}

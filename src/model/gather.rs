@@ -1,0 +1,82 @@
+//! One activation, held in slices: each shard computes its own slice, and after the exchange every shard has all.
+
+use std::ops::Range;
+
+/// The slices of one activation, `[rows, width of the slice]` each. On a single shard there is one slice, and it is whole.
+#[derive(Debug)]
+pub struct Gather {
+    slices: Vec<Vec<f32>>,
+    /// Width of each slice.
+    widths: Vec<usize>,
+    /// Rows of each slice.
+    rows: Vec<usize>,
+}
+
+impl Gather {
+    /// Empty slices for this many shards.
+    pub fn new(shards: usize) -> Gather {
+        Gather {
+            slices: vec![Vec::new(); shards],
+            widths: vec![0; shards],
+            rows: vec![0; shards],
+        }
+    }
+
+    /// Lays out the next activation: `rows` rows, of which shard s holds columns `columns(s)`.
+    pub fn begin(&mut self, rows: usize, columns: impl Fn(usize) -> Range<usize>) {
+        for s in 0..self.slices.len() {
+            self.begin_slice(s, rows, columns(s).len());
+        }
+    }
+
+    /// Lays out one slice.
+    pub fn begin_slice(&mut self, shard: usize, rows: usize, width: usize) {
+        self.widths[shard] = width;
+        self.rows[shard] = rows;
+        // Grows to the largest activation ever seen, then never again.
+        self.slices[shard].resize(rows * width, 0.0);
+    }
+
+    /// A shard's slice, `[rows, width]`.
+    pub fn slice_mut(&mut self, shard: usize) -> &mut [f32] {
+        &mut self.slices[shard]
+    }
+
+    /// A shard's slice, `[rows, width]`.
+    pub fn slice(&self, shard: usize) -> &[f32] {
+        &self.slices[shard]
+    }
+
+    /// Width of a shard's slice.
+    pub fn width(&self, shard: usize) -> usize {
+        self.widths[shard]
+    }
+
+    /// The pieces of row `row`, in order.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> {
+        self.slices
+            .iter()
+            .zip(&self.widths)
+            .map(move |(slice, width)| &slice[row * width..][..*width])
+    }
+
+    /// Copies row `row` into `out`, which has its full width.
+    pub fn copy_row(&self, row: usize, out: &mut [f32]) {
+        let mut at = 0;
+        for piece in self.row(row) {
+            out[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        debug_assert_eq!(at, out.len());
+    }
+
+    /// Adds row `row` to `out`, which has its full width.
+    pub fn add_row(&self, row: usize, out: &mut [f32]) {
+        let mut rest = out;
+        for piece in self.row(row) {
+            let (head, tail) = rest.split_at_mut(piece.len());
+            head.iter_mut().zip(piece).for_each(|(x, y)| *x += y);
+            rest = tail;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Hyper-parameters: what the metadata says of the model's shape, checked once.
+
+use crate::error::{Error, Kind, Result};
+use crate::gguf::Gguf;
+use crate::model::arch::{self, Architecture};
+
+/// Shape and constants of a model. Names follow the GGUF keys. Every field was checked to be in a sane range and
+/// consistent with the others, so nothing below tests them again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hyper {
+    /// `general.architecture`.
+    pub architecture: &'static str,
+    /// `general.name`, or nothing.
+    pub name: String,
+    /// Number of layers.
+    pub block_count: usize,
+    /// Tokens the model was trained for.
+    pub context_length: usize,
+    /// Width of the residual stream.
+    pub embedding_length: usize,
+    /// Width inside the feed-forward block.
+    pub feed_forward_length: usize,
+    /// Query heads.
+    pub head_count: usize,
+    /// Key and value heads; divides `head_count`.
+    pub head_count_kv: usize,
+    /// Width of a query and key head.
+    pub key_length: usize,
+    /// Width of a value head.
+    pub value_length: usize,
+    /// Epsilon of RMSNorm.
+    pub rms_epsilon: f32,
+    /// Factor on `q . k`; 1/sqrt(key_length) unless the file says otherwise.
+    pub attention_scale: f32,
+    /// Dimensions of a head that are rotated; even.
+    pub rope_dimensions: usize,
+    /// Base of the rotary frequencies.
+    pub rope_base: f32,
+    /// Positions are divided by this (linear scaling); 1 without scaling.
+    pub rope_scale: f32,
+    /// Rows of the embedding and of the output matrix.
+    pub vocabulary: usize,
+}
+
+/// Upper bounds no supported model comes near. They keep products of two or three fields far from overflow, also on a
+/// 32-bit target; memory itself is bounded by the tensors that must be in the file.
+const MAX_BLOCKS: u64 = 1 << 10;
+const MAX_WIDTH: u64 = 1 << 18;
+const MAX_HEADS: u64 = 1 << 12;
+const MAX_CONTEXT: u64 = 1 << 24;
+
+impl Hyper {
+    /// Reads and checks the keys of the file's architecture.
+    pub fn read(gguf: &Gguf) -> Result<(Hyper, &'static Architecture)> {
+        let meta = &gguf.metadata;
+        let name = meta
+            .str("general.architecture")?
+            .ok_or_else(|| missing("general.architecture"))?;
+        let architecture = arch::find(name)?;
+        if let Some(kind) = meta.str("general.type")?.filter(|kind| *kind != "model") {
+            return Err(Error::new(
+                Kind::UnsupportedArchitecture,
+                format!(
+                    "the file is of general.type \"{kind}\", not a model: load the model's own GGUF file"
+                ),
+            ));
+        }
+        let key = |suffix: &str| format!("{}.{suffix}", architecture.name);
+        let size = |suffix: &str, max: u64| -> Result<Option<usize>> {
+            let name = key(suffix);
+            match meta.u64(&name)? {
+                None => Ok(None),
+                Some(value) if (1..=max).contains(&value) => Ok(Some(value as usize)),
+                Some(value) => Err(malformed(format!("{name} is {value}, expected 1 to {max}"))),
+            }
+        };
+        let required = |suffix: &str, max: u64| size(suffix, max)?.ok_or_else(|| missing(&key(suffix)));
+        let positive = |suffix: &str, default: f32| -> Result<f32> {
+            let name = key(suffix);
+            match meta.f32(&name)? {
+                None => Ok(default),
+                Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+                Some(value) => Err(malformed(format!(
+                    "{name} is {value}, expected a positive number"
+                ))),
+            }
+        };
+
+        let block_count = required("block_count", MAX_BLOCKS)?;
+        let embedding_length = required("embedding_length", MAX_WIDTH)?;
+        let head_count = per_layer(gguf, &key("attention.head_count"), block_count)?
+            .ok_or_else(|| missing(&key("attention.head_count")))?;
+        let head_count_kv =
+            per_layer(gguf, &key("attention.head_count_kv"), block_count)?.unwrap_or(head_count);
+        if !head_count.is_multiple_of(head_count_kv) {
+            return Err(malformed(format!(
+                "{head_count} query heads cannot share {head_count_kv} key-value heads evenly"
+            )));
+        }
+        let key_length = match size("attention.key_length", MAX_WIDTH)? {
+            Some(length) => length,
+            None if embedding_length.is_multiple_of(head_count) => embedding_length / head_count,
+            None => {
+                return Err(malformed(format!(
+                    "embedding length {embedding_length} is not a multiple of {head_count} heads, and {} is absent",
+                    key("attention.key_length")
+                )));
+            }
+        };
+        let value_length = size("attention.value_length", MAX_WIDTH)?.unwrap_or(key_length);
+        let rope_dimensions = size("rope.dimension_count", MAX_WIDTH)?.unwrap_or(key_length);
+        if !rope_dimensions.is_multiple_of(2) || rope_dimensions > key_length {
+            return Err(malformed(format!(
+                "{} is {rope_dimensions}, expected an even number up to the head's {key_length}",
+                key("rope.dimension_count")
+            )));
+        }
+        let embedding = gguf
+            .tensor("token_embd.weight")
+            .ok_or_else(|| missing("tensor token_embd.weight"))?;
+        let vocabulary = usize::try_from(embedding.rows())
+            .ok()
+            .filter(|rows| (1..=1 << 22).contains(rows))
+            .ok_or_else(|| malformed(format!("token_embd.weight has {} rows", embedding.rows())))?;
+
+        let hyper = Hyper {
+            architecture: architecture.name,
+            name: meta
+                .str("general.name")
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+                .to_string(),
+            block_count,
+            context_length: required("context_length", MAX_CONTEXT)?,
+            embedding_length,
+            feed_forward_length: per_layer(gguf, &key("feed_forward_length"), block_count)?
+                .ok_or_else(|| missing(&key("feed_forward_length")))?,
+            head_count,
+            head_count_kv,
+            key_length,
+            value_length,
+            rms_epsilon: positive("attention.layer_norm_rms_epsilon", 1e-5)?,
+            attention_scale: positive("attention.scale", 1.0 / (key_length as f32).sqrt())?,
+            rope_dimensions,
+            rope_base: positive("rope.freq_base", 10_000.0)?,
+            rope_scale: rope_scale(gguf, architecture.name)?,
+            vocabulary,
+        };
+        Ok((hyper, architecture))
+    }
+
+    /// Query heads that share one key-value head.
+    pub fn group(&self) -> usize {
+        self.head_count / self.head_count_kv
+    }
+}
+
+/// A key that may be one number or one per layer; all layers must agree.
+fn per_layer(gguf: &Gguf, key: &str, block_count: usize) -> Result<Option<usize>> {
+    let Some(values) = gguf.metadata.u32_or_array(key, block_count)? else {
+        return Ok(None);
+    };
+    let first = values.first().copied().unwrap_or(0);
+    if let Some(other) = values.iter().find(|value| **value != first) {
+        return Err(Error::new(
+            Kind::UnsupportedArchitecture,
+            format!("{key} differs between layers ({first} and {other}); this architecture needs one value"),
+        ));
+    }
+    let max = if key.ends_with("feed_forward_length") {
+        MAX_WIDTH
+    } else {
+        MAX_HEADS
+    };
+    if first == 0 || u64::from(first) > max {
+        return Err(malformed(format!("{key} is {first}, expected 1 to {max}")));
+    }
+    Ok(Some(first as usize))
+}
+
+/// The factor of linear RoPE scaling. Frequencies changed in other ways are refused, but for those that come as a
+/// tensor (`rope_freqs.weight`).
+fn rope_scale(gguf: &Gguf, arch: &str) -> Result<f32> {
+    let meta = &gguf.metadata;
+    let kind = meta.str(&format!("{arch}.rope.scaling.type"))?;
+    let factor = match kind {
+        Some("none") => return Ok(1.0),
+        None => meta.f32(&format!("{arch}.rope.scale_linear"))?,
+        Some("linear") => meta.f32(&format!("{arch}.rope.scaling.factor"))?,
+        Some(other) => {
+            return Err(Error::new(
+                Kind::UnsupportedArchitecture,
+                format!(
+                    "rope scaling of type \"{other}\" is not supported (only \"none\" and \"linear\" are)"
+                ),
+            ));
+        }
+    };
+    match factor {
+        None => Ok(1.0),
+        Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+        Some(value) => Err(malformed(format!(
+            "the rope scaling factor is {value}, expected a positive number"
+        ))),
+    }
+}
+
+fn malformed(message: String) -> Error {
+    Error::new(Kind::MalformedFile, message)
+}
+
+fn missing(what: &str) -> Error {
+    malformed(format!("{what} is missing"))
+}
