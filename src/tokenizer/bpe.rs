@@ -54,7 +54,7 @@ impl Bpe {
             spelling,
             pairs: Vec::with_capacity(count),
             merged: Vec::with_capacity(count),
-            table: Table::for_keys(count),
+            table: Table::new(count, count),
             steps: Vec::new(),
             bytes: Box::new([NONE; 256]),
         };
@@ -65,6 +65,7 @@ impl Bpe {
             text: Vec::new(),
         };
         let mut joined = Vec::new();
+        let mut near = 0;
         for merge in merges {
             // The left part is at least one byte, so a merge may begin with a space.
             let Some(space) = merge.iter().skip(1).position(|&byte| byte == b' ') else {
@@ -74,10 +75,13 @@ impl Bpe {
             joined.clear();
             joined.extend_from_slice(left);
             joined.extend_from_slice(right);
-            let (Some(left), Some(right), Some(whole)) = (names.id(left), names.id(right), names.id(&joined))
+            // Most vocabularies number the tokens in the order of the merges that make them.
+            let (Some(left), Some(right), Some(whole)) =
+                (names.id(left, 0), names.id(right, 0), names.id(&joined, near))
             else {
                 continue;
             };
+            near = whole;
             let rank = bpe.pairs.len() as u32;
             let pairs = &bpe.pairs;
             bpe.table.insert(hash_pair(left, right), rank, |other| {
@@ -279,8 +283,8 @@ struct Names<'v> {
 }
 
 impl Names<'_> {
-    /// The id of a string as the file spells it; `None` for what no text can be.
-    fn id(&mut self, spelled: &[u8]) -> Option<u32> {
+    /// The id of a string as the file spells it, perhaps near this one; `None` for what no text can be.
+    fn id(&mut self, spelled: &[u8], near: u32) -> Option<u32> {
         self.text.clear();
         let decoded = match self.spelling {
             Spelling::ByteLevel => std::str::from_utf8(spelled)
@@ -292,7 +296,7 @@ impl Names<'_> {
             }
         };
         if decoded.is_some()
-            && let Some(id) = self.vocab.find_text(&self.text)
+            && let Some(id) = self.vocab.find_text_near(&self.text, near)
         {
             return Some(id);
         }

@@ -87,8 +87,8 @@ impl Specials {
                 TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown
             );
             // A name that is not UTF-8 is in no text, and one that another token has first is never found.
-            let id_is_first = vocab.is_literal(id) && vocab.find_name(vocab.text(id)) == Some(id);
-            special && id_is_first && std::str::from_utf8(vocab.text(id)).is_ok()
+            let first = vocab.find_name(vocab.text(id)) == Some(id);
+            special && first && std::str::from_utf8(vocab.text(id)).is_ok()
         };
         let mut tokens: Vec<u32> = (0..vocab.len() as u32).filter(named).collect();
         tokens.sort_by_key(|&id| std::cmp::Reverse(vocab.text(id).len()));

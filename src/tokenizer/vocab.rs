@@ -47,12 +47,12 @@ pub(super) enum Spelling {
 /// U+2581, the mark for a space.
 pub(super) const SPACE_MARK: &str = "\u{2581}";
 
-/// The spelling is not text in the vocabulary's disguise: the token is found by name only.
-const LITERAL: u8 = 1;
 /// Control and unknown tokens: nothing but a name in trusted text may become one.
-pub(super) const CONTROL: u8 = 2;
+pub(super) const CONTROL: u8 = 1;
 /// User-defined tokens that look like control markup, see [`is_markup`].
-pub(super) const MARKUP: u8 = 4;
+pub(super) const MARKUP: u8 = 2;
+/// Found by name, or not at all because a lower id is spelled alike.
+const NOT_TEXT: u8 = 4;
 
 /// All tokens. Text is stored as the bytes it stands for, one after the other.
 #[derive(Debug)]
@@ -62,7 +62,10 @@ pub(super) struct Vocab {
     ends: Vec<u32>,
     kinds: Vec<TokenKind>,
     flags: Vec<u8>,
-    table: Table,
+    /// Tokens that are text, by their text.
+    texts: Table,
+    /// The others, by their names.
+    names: Table,
     /// Longest text token in bytes.
     longest: usize,
 }
@@ -79,9 +82,11 @@ impl Vocab {
             ends: Vec::with_capacity(count),
             kinds: Vec::with_capacity(count),
             flags: Vec::with_capacity(count),
-            table: Table::for_keys(count),
+            texts: Table::new(count, count),
+            names: Table::new(0, count),
             longest: 0,
         };
+        let mut named = Vec::new();
         for (id, (raw, kind)) in tokens.enumerate() {
             let id = u32::try_from(id).map_err(|_| too_large())?;
             let start = vocab.bytes.len();
@@ -93,28 +98,33 @@ impl Vocab {
                 },
                 kind => kind,
             };
-            let literal = vocab.push_text(spelling, raw, kind);
+            let is_name = vocab.push_text(spelling, raw, kind);
             vocab
                 .ends
                 .push(u32::try_from(vocab.bytes.len()).map_err(|_| too_large())?);
             vocab.kinds.push(kind);
             vocab.flags.push(match kind {
-                TokenKind::Control | TokenKind::Unknown => LITERAL | CONTROL,
-                TokenKind::UserDefined if is_markup(raw) => MARKUP | if literal { LITERAL } else { 0 },
-                _ if literal => LITERAL,
+                TokenKind::Control | TokenKind::Unknown => CONTROL,
+                TokenKind::UserDefined if is_markup(raw) => MARKUP,
                 _ => 0,
             });
             let text = &vocab.bytes[start..];
-            if text.is_empty() {
-                continue;
-            }
-            if !literal {
+            if is_name {
+                vocab.flags[id as usize] |= NOT_TEXT;
+                named.push(id);
+            } else if !text.is_empty() {
                 vocab.longest = vocab.longest.max(text.len());
+                let is_it = |other| slice(&vocab.bytes, &vocab.ends, other) == text;
+                if !vocab.texts.insert(hash_bytes(text), id, is_it)? {
+                    vocab.flags[id as usize] |= NOT_TEXT;
+                }
             }
-            let (bytes, ends, flags) = (&vocab.bytes, &vocab.ends, &vocab.flags);
-            vocab.table.insert(hash_bytes(text), id, |other| {
-                flags[other as usize] & LITERAL == u8::from(literal) && slice(bytes, ends, other) == text
-            })?;
+        }
+        vocab.names = Table::new(named.len(), count);
+        for id in named {
+            let name = slice(&vocab.bytes, &vocab.ends, id);
+            let is_it = |other| slice(&vocab.bytes, &vocab.ends, other) == name;
+            vocab.names.insert(hash_bytes(name), id, is_it)?;
         }
         Ok(vocab)
     }
@@ -169,28 +179,32 @@ impl Vocab {
         self.flags.get(id as usize).is_some_and(|own| own & flags != 0)
     }
 
-    /// True if the token is spelled as a name: special tokens, bytes, and what is not in the vocabulary's disguise.
-    pub(super) fn is_literal(&self, id: u32) -> bool {
-        self.has(id, LITERAL)
-    }
-
     /// The text token that stands for these bytes.
     pub(super) fn find_text(&self, bytes: &[u8]) -> Option<u32> {
         if bytes.len() > self.longest {
             return None;
         }
-        self.find(bytes, 0)
-    }
-
-    /// The token with this name, of those that are not text.
-    pub(super) fn find_name(&self, name: &[u8]) -> Option<u32> {
-        self.find(name, LITERAL)
-    }
-
-    fn find(&self, bytes: &[u8], literal: u8) -> Option<u32> {
-        self.table.find(hash_bytes(bytes), |id| {
-            self.flags[id as usize] & LITERAL == literal && slice(&self.bytes, &self.ends, id) == bytes
+        self.texts.find(hash_bytes(bytes), |id| {
+            slice(&self.bytes, &self.ends, id) == bytes
         })
+    }
+
+    /// As [`Vocab::find_text`], looking at the token `near` and the one after it first: what a caller asks for in the order
+    /// of the ids costs no search then.
+    pub(super) fn find_text_near(&self, bytes: &[u8], near: u32) -> Option<u32> {
+        let guesses = [near, near.wrapping_add(1)];
+        let hit = guesses
+            .into_iter()
+            .find(|&id| self.text(id) == bytes && !self.has(id, NOT_TEXT));
+        hit.filter(|_| !bytes.is_empty())
+            .or_else(|| self.find_text(bytes))
+    }
+
+    /// The token with this name, of those that are not text: special tokens, bytes, and what is not in the vocabulary's
+    /// disguise.
+    pub(super) fn find_name(&self, name: &[u8]) -> Option<u32> {
+        self.names
+            .find(hash_bytes(name), |id| slice(&self.bytes, &self.ends, id) == name)
     }
 }
 
@@ -204,18 +218,20 @@ fn slice<'a>(bytes: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
 /// Appends `raw` with every U+2581 turned into a space.
 pub(super) fn unmark(raw: &[u8], into: &mut Vec<u8>) {
     let mut rest = raw;
-    while let Some((&first, tail)) = rest.split_first() {
-        match rest.strip_prefix(SPACE_MARK.as_bytes()) {
+    while let Some(at) = rest.iter().position(|&byte| byte == SPACE_MARK.as_bytes()[0]) {
+        into.extend_from_slice(&rest[..at]);
+        rest = match rest[at..].strip_prefix(SPACE_MARK.as_bytes()) {
             Some(after) => {
                 into.push(b' ');
-                rest = after;
+                after
             }
             None => {
-                into.push(first);
-                rest = tail;
+                into.push(rest[at]);
+                &rest[at + 1..]
             }
-        }
+        };
     }
+    into.extend_from_slice(rest);
 }
 
 fn has_mark(raw: &[u8]) -> bool {
