@@ -101,7 +101,8 @@ pub fn normalize(messages: &Value, template: &Capabilities) -> Result<Value> {
         };
         let mut message: Map<String, Value> = message.clone();
         message.retain(|key, value| {
-            !value.is_null() && !(key == "tool_calls" && value.as_array().is_some_and(Vec::is_empty))
+            let no_calls = key == "tool_calls" && value.as_array().is_some_and(Vec::is_empty);
+            !value.is_null() && !no_calls
         });
         let Some(role) = message.get("role").and_then(Value::as_str).map(str::to_owned) else {
             return Err(wrong(&at, "no role", "a role such as \"user\""));
