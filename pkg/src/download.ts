@@ -50,6 +50,7 @@ export async function download(url: string, sink: Sink, options: DownloadOptions
   let furthest = sink.position;
   let failures = 0;
   while (!isComplete(sink)) {
+    if (signal.aborted) throw aborted(signal.reason);
     try {
       await attempt(run);
     } catch (error) {
@@ -131,7 +132,8 @@ async function receive(run: Run, connection: Connection, identity: Identity, res
     sink.write(bytes);
   }
   if (total === undefined) return sink.end();
-  if (sink.position < total) throw new Interrupted(`${url}: the connection ended after ${sink.position} of ${total} bytes`);
+  if (sink.position < total)
+    throw new Interrupted(`${url}: the connection ended after ${sink.position} of ${total} bytes`);
 }
 
 /** One request. A failure of the network is an `Interrupted`, so is silence. */

@@ -92,17 +92,10 @@ export interface Sampling {
 
 /** The visitor's local time, for templates that print the date. */
 export interface Now {
-  readonly year: number;
-  /** 1 to 12 */
-  readonly month: number;
-  readonly day: number;
-  readonly hour: number;
-  readonly minute: number;
-  readonly second: number;
-  /** 0 is Sunday. */
-  readonly weekday: number;
-  /** Minutes to add to UTC. */
-  readonly utcOffset: number;
+  /** Whole seconds since 1970, UTC. */
+  readonly unixSeconds: number;
+  /** How far local time is ahead of UTC. */
+  readonly utcOffsetMinutes: number;
 }
 
 /** What the leader has produced since the last output. Everything is optional: only what is new is there. */
@@ -123,7 +116,7 @@ export interface OutputEvent {
   readonly finishReason?: FinishReason;
 }
 
-/** One tool call, or a piece of it: pieces with the same `index` belong together, their `arguments` are joined. */
+/** One tool call, or a piece of it: pieces with the same `index` belong together, their `arguments` are joined. JSON. */
 export interface ToolCallDelta {
   readonly index: number;
   readonly id?: string;

@@ -39,7 +39,10 @@ export function connect(link: Link, shard: number, shards: number): Exchange {
 }
 
 /** One link for each of so many shards. The page makes them, and hands one to each worker. */
-export function makeLinks(shards: number, transport: 'shared' | 'messages'): { links: Link[]; control: SharedControl | undefined } {
+export function makeLinks(
+  shards: number,
+  transport: 'shared' | 'messages',
+): { links: Link[]; control: SharedControl | undefined } {
   if (shards === 1) return { links: [{ kind: 'none' }], control: undefined };
   if (transport === 'shared') {
     const buffer = new SharedArrayBuffer(layoutBytes(shards));
@@ -224,6 +227,7 @@ class MessageExchange implements Exchange {
   readonly #peers: readonly Peer[];
   #epoch = 0;
   #sequence = 0;
+  #signal: AbortSignal | undefined;
   #waiting: { arrived(): void; cancel(): void } | undefined;
 
   constructor(ports: readonly (MessagePort | undefined)[], shard: number) {
@@ -242,6 +246,7 @@ class MessageExchange implements Exchange {
     this.#epoch = epoch;
     this.#sequence = 0;
     for (const peer of this.#peers) peer.queue = peer.queue.filter((slice) => slice.epoch >= epoch);
+    this.#signal = signal;
     signal.addEventListener('abort', () => this.#waiting?.cancel(), { once: true });
   }
 
@@ -276,6 +281,7 @@ class MessageExchange implements Exchange {
 
   #wait(complete: () => boolean): Promise<void> {
     return new Promise<void>((resolve, reject) => {
+      if (this.#signal?.aborted) return reject(aborted());
       const cancel = () => {
         this.#waiting = undefined;
         reject(aborted());

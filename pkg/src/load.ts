@@ -156,7 +156,8 @@ async function compile(build: Build): Promise<WebAssembly.Module> {
     const typed = response.headers.get('content-type')?.startsWith('application/wasm');
     return await (typed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (error) {
-    const blocked = error instanceof WebAssembly.CompileError && /Content Security Policy|unsafe-eval/i.test(error.message);
+    const blocked =
+      error instanceof WebAssembly.CompileError && /Content Security Policy|unsafe-eval/i.test(error.message);
     const advice = blocked ? "The page's CSP needs 'wasm-unsafe-eval' in script-src" : `${url} could not be loaded`;
     throw asFanlightError(error, blocked ? 'unsupported-browser' : 'network', advice);
   }
@@ -211,7 +212,8 @@ function checkOptions(value: LoadOptions): Settings {
   return {
     onProgress,
     signal: checkSignal(options['signal']),
-    threads: options['threads'] === 'auto' ? undefined : number(options, 'threads', { min: 1, max: MOST_SHARDS, whole: true }),
+    threads:
+      options['threads'] === 'auto' ? undefined : number(options, 'threads', { min: 1, max: MOST_SHARDS, whole: true }),
     contextLength: number(options, 'contextLength', { min: 1, max: 2 ** 31, whole: true }),
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',

@@ -42,12 +42,12 @@ export interface ModelInfo {
 /** `model.chat.completions` */
 export interface ChatCompletions {
   /** Answers a conversation: as a stream of chunks, or whole. */
-  create(params: ChatCompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<ChatCompletionChunk>>;
-  create(params: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
   create(
-    params: ChatCompletionParams,
+    params: ChatCompletionParams & { stream: true },
     options?: RequestOptions,
-  ): Promise<ChatCompletion | Stream<ChatCompletionChunk>>;
+  ): Promise<Stream<ChatCompletionChunk>>;
+  create(params: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
+  create(params: ChatCompletionParams, options?: RequestOptions): Promise<ChatCompletion | Stream<ChatCompletionChunk>>;
 }
 
 /** `model.completions` */
@@ -102,8 +102,14 @@ export class Model {
     this.#crew.end(new FanlightError('closed', 'The model was disposed. Load it again to go on.'));
   }
 
-  #createChat(params: ChatCompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<ChatCompletionChunk>>;
-  #createChat(params: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
+  #createChat(
+    params: ChatCompletionParams & { stream: true },
+    options?: RequestOptions,
+  ): Promise<Stream<ChatCompletionChunk>>;
+  #createChat(
+    params: ChatCompletionParams & { stream?: false | null },
+    options?: RequestOptions,
+  ): Promise<ChatCompletion>;
   async #createChat(
     params: ChatCompletionParams,
     options?: RequestOptions,

@@ -44,6 +44,8 @@ export interface ChatCompletionParams extends CommonParams {
   max_completion_tokens?: number | null;
   tools?: readonly ChatTool[] | null;
   tool_choice?: 'auto' | 'none' | null;
+  /** Accepted for compatibility: the model decides. */
+  parallel_tool_calls?: boolean | null;
   response_format?: { type: 'text' } | null;
   logprobs?: boolean | null;
   top_logprobs?: number | null;
@@ -86,7 +88,12 @@ export interface TextPart {
 /** A function that the model may call. */
 export interface ChatTool {
   type: 'function';
-  function: { name: string; description?: string; parameters?: Readonly<Record<string, unknown>>; strict?: boolean | null };
+  function: {
+    name: string;
+    description?: string;
+    parameters?: Readonly<Record<string, unknown>>;
+    strict?: boolean | null;
+  };
 }
 
 /** A call that the model made. The arguments are JSON. */

@@ -61,7 +61,8 @@ export function checkChat(params: unknown, beside: unknown): Checked {
   only(options, 'response_format', 'type', 'text', 'JSON and schemas are not supported yet');
   flag(options, 'parallel_tool_calls');
   const variables = options['chat_template_kwargs'];
-  if (variables !== undefined && !isObject(variables)) throw invalidArgument('chat_template_kwargs', variables, 'an object');
+  if (variables !== undefined && !isObject(variables))
+    throw invalidArgument('chat_template_kwargs', variables, 'an object');
   return checked(options, beside, {
     messages: checkMessages(options['messages']),
     ...(tools && { tools }),
@@ -105,29 +106,31 @@ function checked(options: Options, beside: unknown, own: Omit<GenerateRequest, '
 // ---- Pieces ----------------------------------------------------------------------------------------------------
 
 function checkMessages(messages: unknown): Options[] {
-  if (!Array.isArray(messages) || messages.length === 0) throw invalidArgument('messages', messages, 'an array of messages');
+  if (!Array.isArray(messages) || messages.length === 0)
+    throw invalidArgument('messages', messages, 'an array of messages');
   return messages.map((message: unknown, at) => {
     const name = `messages[${at}]`;
     if (!isObject(message)) throw invalidArgument(name, message, 'a message: { role, content }');
     const { role, content, tool_calls: calls } = message;
-    if (!ROLES.some((known) => known === role)) throw invalidArgument(`${name}.role`, role, `one of ${ROLES.join(', ')}`);
+    if (!ROLES.some((known) => known === role))
+      throw invalidArgument(`${name}.role`, role, `one of ${ROLES.join(', ')}`);
     const silent = role === 'assistant' && (content === undefined || content === null);
+    if (!silent) checkContent(`${name}.content`, content);
     if (calls !== undefined && calls !== null && !Array.isArray(calls)) {
       throw invalidArgument(`${name}.tool_calls`, calls, 'an array of tool calls');
     }
-    return { ...message, content: silent ? '' : checkContent(`${name}.content`, content) };
+    return message;
   });
 }
 
-/** Text, also when it comes in parts. */
-function checkContent(name: string, content: unknown): string {
-  if (typeof content === 'string') return content;
+/** Text, also when it comes in parts. The engine brings it into the form that the template takes. */
+function checkContent(name: string, content: unknown): void {
+  if (typeof content === 'string') return;
   if (!Array.isArray(content)) throw invalidArgument(name, content, 'a string');
-  const texts = content.map((part: unknown, at) => {
-    if (isObject(part) && part['type'] === 'text' && typeof part['text'] === 'string') return part['text'];
+  for (const [at, part] of content.entries()) {
+    if (isObject(part) && part['type'] === 'text' && typeof part['text'] === 'string') continue;
     throw invalidArgument(`${name}[${at}]`, isObject(part) ? part['type'] : part, 'a part of type "text"');
-  });
-  return texts.join('');
+  }
 }
 
 function checkTools(options: Options): Options[] | undefined {
@@ -139,7 +142,8 @@ function checkTools(options: Options): Options[] | undefined {
   if (!Array.isArray(tools)) throw invalidArgument('tools', tools, 'an array');
   for (const [at, tool] of tools.entries()) {
     const named: unknown = isObject(tool) && isObject(tool['function']) ? tool['function']['name'] : undefined;
-    if (typeof named !== 'string') throw invalidArgument(`tools[${at}]`, tool, '{ type: "function", function: { name, … } }');
+    if (typeof named !== 'string')
+      throw invalidArgument(`tools[${at}]`, tool, '{ type: "function", function: { name, … } }');
   }
   return choice === 'none' || tools.length === 0 ? undefined : tools;
 }
@@ -192,7 +196,7 @@ function checkStop(stop: unknown): readonly string[] | undefined {
 
 function checkStreamOptions(value: unknown, stream: boolean): Options {
   if (!stream) throw refuse('stream_options', 'needs stream: true');
-  return known('stream_options', value, new Set(['include_usage', 'include_obfuscation']));
+  return known('stream_options', value, new Set(['include_usage']));
 }
 
 /** An AbortSignal, of whichever window. */
@@ -207,16 +211,7 @@ function isSignal(value: unknown): value is AbortSignal {
 }
 
 function localTime(date: Date): Now {
-  return {
-    year: date.getFullYear(),
-    month: date.getMonth() + 1,
-    day: date.getDate(),
-    hour: date.getHours(),
-    minute: date.getMinutes(),
-    second: date.getSeconds(),
-    weekday: date.getDay(),
-    utcOffset: -date.getTimezoneOffset(),
-  };
+  return { unixSeconds: Math.floor(date.getTime() / 1000), utcOffsetMinutes: -date.getTimezoneOffset() };
 }
 
 // ---- Small checks, also for other options ----------------------------------------------------------------------
@@ -245,7 +240,11 @@ export function number(options: Options, name: string, range: NumberRange, label
   const fits = typeof value === 'number' && value >= range.min && value <= range.max;
   if (fits && (!range.whole || Number.isInteger(value))) return value;
   const bound = range.max >= MOST_TOKENS ? `of at least ${range.min}` : `from ${range.min} to ${range.max}`;
-  throw invalidArgument(label, value, range.min === range.max ? `${range.min}` : `a ${range.whole ? 'whole ' : ''}number ${bound}`);
+  throw invalidArgument(
+    label,
+    value,
+    range.min === range.max ? `${range.min}` : `a ${range.whole ? 'whole ' : ''}number ${bound}`,
+  );
 }
 
 /** True or false; nothing when it is absent. */

@@ -91,8 +91,7 @@ export interface GenerateParams {
 
 export type GenerateEvent =
   /** The request was accepted: the template rendered, the prompt fits. */
-  | { readonly kind: 'started' }
-  | { readonly kind: 'output'; readonly output: OutputEvent };
+  { readonly kind: 'started' } | { readonly kind: 'output'; readonly output: OutputEvent };
 
 /** Milliseconds, measured where the work is done. */
 export interface GenerateResult {

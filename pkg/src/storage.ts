@@ -175,7 +175,7 @@ class DiskSink implements Sink {
   }
 
   write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + BLOCK - this.#buffered);
       this.#block.set(piece, this.#buffered);
       this.#buffered += piece.length;
@@ -308,7 +308,9 @@ function onDisk<T>(work: () => T): T {
     return work();
   } catch (error) {
     const full = error instanceof DOMException && error.name === 'QuotaExceededError';
-    const advice = full ? 'Browser storage is full: free disk space, or load with cache: false' : 'Browser storage failed';
+    const advice = full
+      ? 'Browser storage is full: free disk space, or load with cache: false'
+      : 'Browser storage failed';
     throw asFanlightError(error, full ? 'quota' : 'integrity', advice);
   }
 }
@@ -425,7 +427,11 @@ class BlobFile implements OpenFile {
     try {
       into.set(new Uint8Array(this.#reader.readAsArrayBuffer(this.#blob.slice(offset, end))));
     } catch (error) {
-      throw asFanlightError(error, 'changed-file', 'The file was changed or removed after it was chosen: choose it again');
+      throw asFanlightError(
+        error,
+        'changed-file',
+        'The file was changed or removed after it was chosen: choose it again',
+      );
     }
   }
 
