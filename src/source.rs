@@ -58,6 +58,27 @@ impl ByteSource for std::fs::File {
     }
 }
 
+/// Where there is no positioned read: seek, then read. The cursor is the file's own, so one reader at a time.
+#[cfg(not(unix))]
+impl ByteSource for std::fs::File {
+    fn len(&self) -> u64 {
+        self.metadata().map(|m| m.len()).unwrap_or(0)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = self;
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.read_exact(into))
+            .map_err(|e| {
+                Error::new(
+                    Kind::Integrity,
+                    format!("reading {} bytes at {offset}: {e}", into.len()),
+                )
+            })
+    }
+}
+
 fn beyond_end(offset: u64, wanted: usize, len: u64) -> Error {
     Error::new(
         Kind::Integrity,

@@ -6,6 +6,7 @@
 #   2. where rustup cannot fetch it: the distribution's Rust (Debian: rustc-web cargo-web rust-web-src and the lld that
 #      /usr/bin/rust-lld points to), which builds the standard library from its packaged source.
 # rust-wasm.sh --install [TARGET]    makes one of the two ready, and says which
+#                                    (exit code 3: neither can make this target)
 # FANLIGHT_RUST=distribution         takes the second way even where the first would do
 set -eu
 
@@ -40,6 +41,13 @@ distribution_ready() {
         [ -e "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]
 }
 
+# The distribution's way is for browsers: a WASI program would need a C library too, which is not asked for here.
+distribution_serves() {
+    [ "$target" = wasm32-unknown-unknown ] && return 0
+    say "$target needs rustup, which cannot fetch it here"
+    exit 3
+}
+
 install_distribution() {
     command -v apt-get >/dev/null || {
         say "cannot get $target: rustup has failed, and there is no apt-get. Install Rust with this target by hand."
@@ -54,9 +62,11 @@ install_distribution() {
 
 way=rustup
 if [ "${FANLIGHT_RUST:-}" = distribution ]; then
+    distribution_serves
     distribution_ready || install_distribution
     way=distribution
 elif ! std_installed && ! add_target; then
+    distribution_serves
     distribution_ready || install_distribution
     way=distribution
 fi
