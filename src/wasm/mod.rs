@@ -1,1 +1,217 @@
-//! The only Rust that knows JavaScript: exported classes, and a `ByteSource` on browser storage.
+//! The only Rust that knows JavaScript: the exported class `Engine`, and a `ByteSource` on what the worker reads from.
+//!
+//! `pkg/src/engine.ts` declares the same interface for TypeScript. Everything that crosses is small and plain; slices of
+//! activations do not cross: TypeScript reads and writes them in this module's memory, by address.
+
+use js_sys::{Error as JsError, Reflect};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Error, Kind, Result};
+use crate::kernels::cache::KvType;
+use crate::model::{Exchange, Options, Shard};
+use crate::session::{Event, Session};
+use crate::source::ByteSource;
+
+#[wasm_bindgen]
+extern "C" {
+    /// One file of the model: `{ length, read(offset, into) }`, synchronous.
+    pub type Source;
+
+    #[wasm_bindgen(method, getter)]
+    fn length(this: &Source) -> f64;
+
+    /// Fills `into`, a view of this module's memory that is not kept, or throws.
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &Source, offset: f64, into: &mut [u8]) -> std::result::Result<(), JsValue>;
+}
+
+impl ByteSource for Source {
+    fn len(&self) -> u64 {
+        // Exact: file lengths are far below 2^53. A negative or absent length becomes 0.
+        self.length() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        self.read(offset as f64, into).map_err(|thrown| {
+            let message = thrown.dyn_ref::<JsError>().map_or_else(
+                || "the source threw something that is no Error".to_string(),
+                |e| String::from(e.message()),
+            );
+            Error::new(Kind::Integrity, message)
+        })
+    }
+}
+
+/// Called once, when the module is instantiated: panics, which are bugs, say where they happened.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// The `options` of the constructor.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EngineOptions {
+    shard: usize,
+    shards: usize,
+    #[serde(default)]
+    context_length: Option<usize>,
+    #[serde(default)]
+    kv_type: Option<String>,
+}
+
+/// One shard of a loaded model.
+#[wasm_bindgen]
+pub struct Engine {
+    session: Session,
+    parts: Vec<Source>,
+    exchange: Option<Exchange>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Reads the header and allocates this shard; `loadStep` then brings the weights in.
+    #[wasm_bindgen(constructor)]
+    pub fn new(parts: Vec<Source>, options: JsValue) -> std::result::Result<Engine, JsValue> {
+        let options: EngineOptions = from_js(options)?;
+        let options = Options {
+            shard: Shard::new(options.shard, options.shards).map_err(to_js_error)?,
+            context_length: options.context_length,
+            kv_type: match options.kv_type {
+                None => KvType::default(),
+                Some(name) => KvType::from_name(&name).map_err(to_js_error)?,
+            },
+        };
+        let session = Session::open(&sources(&parts), &options).map_err(to_js_error)?;
+        Ok(Engine {
+            session,
+            parts,
+            exchange: None,
+        })
+    }
+
+    /// What is known of the model: see [`crate::session::Info`].
+    pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
+        to_js(self.session.info())
+    }
+
+    /// Loads a few MB of this shard's weights; true when all are there.
+    #[wasm_bindgen(js_name = loadStep)]
+    pub fn load_step(&mut self) -> std::result::Result<bool, JsValue> {
+        let done = self
+            .session
+            .load_step(&sources(&self.parts))
+            .map_err(to_js_error)?;
+        if done {
+            // The files are not needed again; let the worker close them.
+            self.parts = Vec::new();
+        }
+        Ok(done)
+    }
+
+    /// Bytes of the file read so far by this shard.
+    pub fn loaded(&self) -> f64 {
+        self.session.model().weights.progress().0 as f64
+    }
+
+    /// Bytes of the file that this shard reads in all.
+    #[wasm_bindgen(js_name = loadTotal)]
+    pub fn load_total(&self) -> f64 {
+        self.session.model().weights.progress().1 as f64
+    }
+
+    /// Token ids of a text; control tokens spelled out in it count as such only if `special`.
+    pub fn tokenize(&self, text: &str, special: bool) -> std::result::Result<Vec<u32>, JsValue> {
+        Ok(self
+            .session
+            .tokenizer()
+            .map_err(to_js_error)?
+            .encode(text, special))
+    }
+
+    /// Text of token ids; ids that the vocabulary lacks are refused.
+    pub fn detokenize(&self, ids: &[u32]) -> std::result::Result<String, JsValue> {
+        self.session.detokenize(ids).map_err(to_js_error)
+    }
+
+    /// Leader: begins a request ([`crate::session::Request`]).
+    pub fn start(&mut self, request: JsValue) -> std::result::Result<(), JsValue> {
+        self.session.start(from_js(request)?).map_err(to_js_error)
+    }
+
+    /// The other shards: take part in the leader's next request.
+    pub fn follow(&mut self) -> std::result::Result<(), JsValue> {
+        self.session.follow().map_err(to_js_error)
+    }
+
+    /// Computes to the next event: 0 done, 1 exchange, 2 pause, 3 output.
+    pub fn run(&mut self) -> std::result::Result<u32, JsValue> {
+        self.exchange = None;
+        Ok(match self.session.run().map_err(to_js_error)? {
+            Event::Done => 0,
+            Event::Exchange(exchange) => {
+                self.exchange = Some(exchange);
+                1
+            }
+            Event::Pause => 2,
+            Event::Output => 3,
+        })
+    }
+
+    /// Leader: what was said since the last time ([`crate::session::Output`]).
+    #[wasm_bindgen(js_name = takeOutput)]
+    pub fn take_output(&mut self) -> std::result::Result<JsValue, JsValue> {
+        to_js(&self.session.take_output())
+    }
+
+    /// The pending exchange: 0 all-gather, 1 from the leader, 2 to the leader.
+    #[wasm_bindgen(js_name = exchangeKind)]
+    pub fn exchange_kind(&self) -> u32 {
+        match self.exchange {
+            None | Some(Exchange::AllGather) => 0,
+            Some(Exchange::FromLeader) => 1,
+            Some(Exchange::ToLeader) => 2,
+        }
+    }
+
+    /// Address of a shard's slice of the pending exchange in this module's memory.
+    #[wasm_bindgen(js_name = exchangePtr)]
+    pub fn exchange_ptr(&mut self, shard: usize) -> usize {
+        self.session.exchange_slice(shard).as_ptr() as usize
+    }
+
+    /// Bytes of a shard's slice of the pending exchange.
+    #[wasm_bindgen(js_name = exchangeLen)]
+    pub fn exchange_len(&mut self, shard: usize) -> usize {
+        size_of_val(self.session.exchange_slice(shard))
+    }
+
+    /// Drops the request in flight; the engine is usable at once.
+    pub fn cancel(&mut self) {
+        self.session.cancel();
+    }
+}
+
+fn sources(parts: &[Source]) -> Vec<&dyn ByteSource> {
+    parts.iter().map(|part| part as &dyn ByteSource).collect()
+}
+
+/// An `Error` with a `code`, which the worker passes on and the page turns into a `FanlightError`.
+fn to_js_error(error: Error) -> JsValue {
+    let thrown = JsError::new(&error.message);
+    // Setting a property of an object made on the line above cannot fail.
+    let _ = Reflect::set(&thrown, &"code".into(), &error.kind.code().into());
+    thrown.into()
+}
+
+fn from_js<T: for<'a> Deserialize<'a>>(value: JsValue) -> std::result::Result<T, JsValue> {
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|e| to_js_error(Error::new(Kind::InvalidArgument, e.to_string())))
+}
+
+fn to_js<T: Serialize>(value: &T) -> std::result::Result<JsValue, JsValue> {
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+        .map_err(|e| to_js_error(Error::new(Kind::InvalidArgument, e.to_string())))
+}

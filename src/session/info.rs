@@ -1,0 +1,106 @@
+//! What can be said of a loaded model.
+
+use serde::Serialize;
+
+use crate::gguf::Gguf;
+use crate::model::Model;
+use crate::quant::Type;
+
+/// A model's identity and what this shard of it weighs; crosses to JavaScript as it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Info {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// `general.name`, or nothing.
+    pub name: String,
+    /// Weights of the whole model.
+    pub parameters: u64,
+    /// Positions this session can hold.
+    pub context_length: usize,
+    /// Positions the model was trained for.
+    pub trained_context_length: usize,
+    /// The file type as its makers call it (Q4_K_M), else the type that most weights have.
+    pub quantization: String,
+    /// Number of token ids.
+    pub vocabulary_size: usize,
+    /// Number of layers.
+    pub block_count: usize,
+    /// How keys and values are kept.
+    pub kv_type: &'static str,
+    /// Bytes of this shard's weights in memory.
+    pub weight_bytes: usize,
+    /// Bytes of this shard's KV cache when the context is full.
+    pub kv_bytes: usize,
+    /// Bytes of this shard's buffers.
+    pub buffer_bytes: usize,
+}
+
+impl Info {
+    pub(super) fn new(gguf: &Gguf, model: &Model) -> Info {
+        let cache = &model.state.cache;
+        Info {
+            architecture: model.hyper.architecture.to_string(),
+            name: model.hyper.name.clone(),
+            parameters: gguf.tensors.iter().map(|t| t.cols() * t.rows()).sum(),
+            context_length: cache.capacity(),
+            trained_context_length: model.hyper.context_length,
+            quantization: quantization(gguf),
+            vocabulary_size: model.hyper.vocabulary,
+            block_count: model.hyper.block_count,
+            kv_type: cache.kind().name(),
+            weight_bytes: model.weights.bytes(),
+            kv_bytes: cache.capacity() * cache.bytes_per_token(),
+            buffer_bytes: model.state.buffer_bytes(),
+        }
+    }
+}
+
+/// `general.file_type` as llama.cpp's quantiser numbers it.
+fn file_type(number: u32) -> Option<&'static str> {
+    Some(match number {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        7 => "Q8_0",
+        8 => "Q5_0",
+        9 => "Q5_1",
+        10 => "Q2_K",
+        11 => "Q3_K_S",
+        12 => "Q3_K_M",
+        13 => "Q3_K_L",
+        14 => "Q4_K_S",
+        15 => "Q4_K_M",
+        16 => "Q5_K_S",
+        17 => "Q5_K_M",
+        18 => "Q6_K",
+        25 => "IQ4_NL",
+        30 => "IQ4_XS",
+        32 => "BF16",
+        _ => return None,
+    })
+}
+
+fn quantization(gguf: &Gguf) -> String {
+    if let Some(name) = gguf
+        .metadata
+        .u32("general.file_type")
+        .ok()
+        .flatten()
+        .and_then(file_type)
+    {
+        return name.to_string();
+    }
+    let mut bytes: Vec<(Type, u64)> = Vec::new();
+    for tensor in &gguf.tensors {
+        match bytes.iter_mut().find(|(ty, _)| *ty == tensor.ty) {
+            Some((_, total)) => *total += tensor.bytes,
+            None => bytes.push((tensor.ty, tensor.bytes)),
+        }
+    }
+    bytes
+        .iter()
+        .max_by_key(|(_, total)| *total)
+        .map_or_else(String::new, |(ty, _)| ty.name().to_string())
+}

@@ -1,0 +1,355 @@
+//! The leader's half of a session: the prompt, the sampler, and the answer in the making.
+
+use serde_json::{Map, Value};
+
+use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
+use crate::error::{Error, Kind, Result};
+use crate::gguf::{Gguf, Metadata};
+use crate::model::{MAX_BATCH, Model};
+use crate::sample::{self, Params, Sampler};
+use crate::session::request::{FinishReason, Output, Request, TokenLogprob};
+use crate::session::{PACKET_BATCH, PACKET_END};
+use crate::tokenizer::{Span, StreamDecoder, TokenKind, Tokenizer};
+
+/// What only shard 0 has.
+pub(super) struct Leader {
+    pub(super) tokenizer: Tokenizer,
+    /// Compiled at load; a broken template is an error only for those who use it.
+    template: Result<ChatTemplate>,
+    defaults: Params,
+    /// Prompt and answer so far.
+    sequence: Vec<u32>,
+    /// How many of them the KV cache holds. Kept between requests: the next prompt may begin the same way.
+    cached: usize,
+    /// Tokens of the batch in flight.
+    in_flight: usize,
+    answer: Option<Answer>,
+    output: Output,
+    /// Chats answered so far: makes the ids of tool calls differ.
+    requests: u64,
+}
+
+/// An answer in the making.
+struct Answer {
+    sampler: Sampler,
+    decoder: StreamDecoder,
+    stop: StopMatcher,
+    reply: Option<ReplyParser>,
+    /// Tokens still allowed.
+    left: usize,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    generated: usize,
+    logprobs: Option<usize>,
+    ignore_end: bool,
+    finished: bool,
+}
+
+impl Leader {
+    pub(super) fn new(gguf: &Gguf, model: &Model) -> Result<Leader> {
+        let tokenizer = Tokenizer::from_metadata(&gguf.metadata)?;
+        if tokenizer.len() > model.hyper.vocabulary {
+            return Err(Error::new(
+                Kind::MalformedFile,
+                format!(
+                    "the vocabulary has {} tokens, the embedding only {} rows",
+                    tokenizer.len(),
+                    model.hyper.vocabulary
+                ),
+            ));
+        }
+        let template = match gguf.metadata.str("tokenizer.chat_template")? {
+            Some(source) => {
+                let name = |id: Option<u32>| id.map_or_else(String::new, |id| spelling(&tokenizer, id));
+                let control = control_spellings(&tokenizer);
+                let control: Vec<&str> = control.iter().map(String::as_str).collect();
+                ChatTemplate::new(source, &name(tokenizer.bos()), &name(tokenizer.eos()), &control)
+            }
+            None => Err(Error::new(
+                Kind::Template,
+                "this file has no chat template: it is no chat model; use completions with a prompt instead",
+            )),
+        };
+        let defaults = sampling_defaults(&gguf.metadata)?;
+        Ok(Leader {
+            tokenizer,
+            template,
+            defaults,
+            sequence: Vec::new(),
+            cached: 0,
+            in_flight: 0,
+            answer: None,
+            output: Output::default(),
+            requests: 0,
+        })
+    }
+
+    /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
+    pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
+        request.validate()?;
+        let params = request.params(&self.defaults, |text| self.tokenizer.encode(text, false))?;
+        let (prompt, reply) = self.prompt(&request)?;
+        if prompt.is_empty() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                "the prompt is empty: there is nothing to continue",
+            ));
+        }
+        if prompt.len() >= capacity {
+            return Err(Error::new(
+                Kind::ContextFull,
+                format!(
+                    "the prompt has {} tokens, and the context holds {capacity}, the answer included: shorten it, or load the \
+                     model with a larger contextLength",
+                    prompt.len()
+                ),
+            ));
+        }
+        let mut sampler = Sampler::new(params, self.tokenizer.suppressed())?;
+        for id in &prompt {
+            sampler.accept(*id);
+        }
+        // The last token is computed again even if it is cached: its logits are wanted.
+        let known = &self.sequence[..self.cached.min(self.sequence.len())];
+        let shared = known
+            .iter()
+            .zip(&prompt)
+            .take_while(|(a, b)| a == b)
+            .count()
+            .min(prompt.len() - 1);
+        self.cached = shared;
+        self.in_flight = 0;
+        self.output = Output::default();
+        self.answer = Some(Answer {
+            sampler,
+            decoder: StreamDecoder::new(),
+            stop: StopMatcher::new(request.stop)?,
+            reply,
+            left: request
+                .max_tokens
+                .unwrap_or(usize::MAX)
+                .min(capacity - prompt.len()),
+            prompt_tokens: prompt.len(),
+            cached_tokens: shared,
+            generated: 0,
+            logprobs: (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs),
+            ignore_end: request.ignore_end,
+            finished: false,
+        });
+        self.sequence = prompt;
+        Ok(())
+    }
+
+    /// The ids of a request's prompt, and what reads the reply to a chat.
+    fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ReplyParser>)> {
+        if let Some(ids) = &request.prompt_tokens {
+            if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokenizer.len()) {
+                let message = format!(
+                    "token id {id}: the vocabulary has {} tokens",
+                    self.tokenizer.len()
+                );
+                return Err(Error::new(Kind::InvalidArgument, message));
+            }
+            return Ok((ids.clone(), None));
+        }
+        if let Some(text) = &request.prompt {
+            return Ok((self.with_bos(self.tokenizer.encode(text, true)), None));
+        }
+        let template = self.template.as_ref().map_err(Error::clone)?;
+        let now = request
+            .now
+            .map(|now| Time::from_unix(now.unix_seconds, now.utc_offset_minutes))
+            .transpose()?;
+        let input = PromptInput {
+            messages: template.normalize(request.messages.as_ref().unwrap_or(&Value::Null))?,
+            tools: request.tools.clone(),
+            add_generation_prompt: true,
+            variables: request.template_variables.clone(),
+            now,
+        };
+        let spans = template.render(&input)?;
+        let spans: Vec<_> = spans
+            .iter()
+            .map(|s| Span {
+                text: &s.text,
+                trusted: s.trusted,
+            })
+            .collect();
+        let ids = self.with_bos(self.tokenizer.encode_spans(&spans));
+        let mut options = ReplyOptions::for_prompt(template, &input)?;
+        self.requests += 1;
+        options.id_salt = self.requests;
+        Ok((ids, Some(ReplyParser::new(options))))
+    }
+
+    /// The token that begins every text, where the file asks for it and the template has not written it.
+    fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        if let (true, Some(bos)) = (self.tokenizer.add_bos(), self.tokenizer.bos())
+            && ids.first() != Some(&bos)
+        {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    /// Writes the packet of the next batch, or that of the end.
+    pub(super) fn announce(&mut self, packet: &mut [f32]) {
+        if self.answer.as_ref().is_none_or(|answer| answer.finished) {
+            self.answer = None;
+            packet[0] = PACKET_END;
+            return;
+        }
+        let tokens = &self.sequence[self.cached..];
+        let tokens = &tokens[..tokens.len().min(MAX_BATCH)];
+        let reaches_end = self.cached + tokens.len() == self.sequence.len();
+        packet[0] = PACKET_BATCH;
+        packet[1] = self.cached as f32;
+        packet[2] = f32::from(u8::from(reaches_end));
+        packet[3] = tokens.len() as f32;
+        for (slot, id) in packet[4..].iter_mut().zip(tokens) {
+            *slot = *id as f32;
+        }
+        self.in_flight = tokens.len();
+    }
+
+    /// The batch in flight is in the cache. True if it was the last of what is known, so that a token is sampled next.
+    pub(super) fn batch_done(&mut self) -> bool {
+        self.cached += self.in_flight;
+        self.in_flight = 0;
+        self.cached == self.sequence.len()
+    }
+
+    /// Chooses the next token, and says what it adds to the answer.
+    pub(super) fn sample(&mut self, logits: &[f32]) {
+        let Leader {
+            tokenizer,
+            answer: Some(answer),
+            output,
+            sequence,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let choice = answer.sampler.sample(logits, None);
+        answer.sampler.accept(choice.id);
+        if answer.generated == 0 {
+            output.prompt_tokens = Some(answer.prompt_tokens);
+            output.cached_tokens = Some(answer.cached_tokens);
+        }
+        answer.generated += 1;
+        answer.left -= 1;
+        sequence.push(choice.id);
+        output.tokens.push(choice.id);
+        if let Some(top) = answer.logprobs {
+            let mut entry = token_logprob(tokenizer, choice.id, choice.logprob);
+            let best = sample::top_logprobs(logits, top);
+            entry.top = best
+                .iter()
+                .map(|(id, logprob)| token_logprob(tokenizer, *id, *logprob))
+                .collect();
+            output.logprobs.push(entry);
+        }
+
+        let ended = !answer.ignore_end && tokenizer.is_end_of_generation(choice.id);
+        let mut text = String::new();
+        if !ended {
+            text = answer.decoder.push(tokenizer, choice.id);
+        }
+        let mut finish = match (ended, answer.left) {
+            (true, _) => Some(FinishReason::Stop),
+            (false, 0) => Some(FinishReason::Length),
+            _ => None,
+        };
+        if finish.is_some() {
+            text.push_str(&answer.decoder.finish());
+        }
+        let mut shown = answer.stop.push(&text);
+        if shown.matched.is_some() {
+            finish = Some(FinishReason::Stop);
+        } else if finish.is_some() {
+            shown.text.push_str(&answer.stop.finish());
+        }
+        match answer.reply.as_mut() {
+            None => output.text.push_str(&shown.text),
+            Some(reply) => {
+                output.add(reply.push(&shown.text));
+                if finish.is_some() {
+                    output.add(reply.finish());
+                }
+                if finish == Some(FinishReason::Stop) && reply.tool_calls() > 0 {
+                    finish = Some(FinishReason::ToolCalls);
+                }
+            }
+        }
+        answer.finished = finish.is_some();
+        output.finish_reason = finish;
+    }
+
+    pub(super) fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.output)
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.answer = None;
+        self.in_flight = 0;
+    }
+}
+
+/// A token's literal text.
+fn spelling(tokenizer: &Tokenizer, id: u32) -> String {
+    String::from_utf8_lossy(tokenizer.token_text(id)).into_owned()
+}
+
+/// How the tokens are spelled that text from a message must never become.
+fn control_spellings(tokenizer: &Tokenizer) -> Vec<String> {
+    (0..tokenizer.len() as u32)
+        .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
+        .map(|id| spelling(tokenizer, id))
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+fn token_logprob(tokenizer: &Tokenizer, id: u32, logprob: f32) -> TokenLogprob {
+    let bytes = tokenizer.token_bytes(id);
+    TokenLogprob {
+        id,
+        token: String::from_utf8_lossy(bytes).into_owned(),
+        bytes: bytes.to_vec(),
+        logprob,
+        top: Vec::new(),
+    }
+}
+
+/// What the file proposes for sampling (`general.sampling.*`), over the engine's own defaults.
+fn sampling_defaults(metadata: &Metadata) -> Result<Params> {
+    const KEYS: [(&str, &str); 8] = [
+        ("temp", "temperature"),
+        ("top_k", "top_k"),
+        ("top_p", "top_p"),
+        ("min_p", "min_p"),
+        ("penalty_repeat", "repeat_penalty"),
+        ("penalty_last_n", "penalty_last_n"),
+        ("xtc_probability", "xtc_probability"),
+        ("xtc_threshold", "xtc_threshold"),
+    ];
+    let mut fields = Map::new();
+    for (key, field) in KEYS {
+        let key = format!("general.sampling.{key}");
+        let value = match metadata.get(&key) {
+            None => continue,
+            Some(_) => match metadata.u64(&key) {
+                Ok(Some(integer)) => Value::from(integer),
+                _ => Value::from(metadata.f32(&key)?.unwrap_or_default()),
+            },
+        };
+        fields.insert(field.to_string(), value);
+    }
+    let defaults = Request {
+        sampling: fields,
+        ..Request::default()
+    };
+    defaults
+        .params(&Params::default(), |_| Vec::new())
+        .map_err(|e| Error::new(Kind::MalformedFile, e.message).at("general.sampling"))
+}

@@ -1,0 +1,259 @@
+//! Joins the layers above; synchronous; one call of [`Session::run`] computes to the next event.
+//!
+//! Every shard has a session. The leader's (shard 0) tokenises, samples and writes the answer; the others follow: before
+//! each batch the leader sends a small packet that says which tokens at which position, and at the end one that says so.
+//! A single shard sends no packets. Nothing here waits, reads a clock or does I/O.
+
+mod info;
+mod leader;
+mod request;
+
+pub use info::Info;
+pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, TokenLogprob};
+
+use crate::error::{Error, Kind, Result};
+use crate::gguf::Gguf;
+use crate::model::{Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Step};
+use crate::source::ByteSource;
+use crate::tokenizer::Tokenizer;
+use leader::Leader;
+
+/// Why [`Session::run`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The request is over.
+    Done,
+    /// Deliver the slices ([`Session::exchange_slice`]), then run again.
+    Exchange(Exchange),
+    /// Run again when convenient.
+    Pause,
+    /// The leader has something to say: [`Session::take_output`].
+    Output,
+}
+
+/// What a session does next.
+#[derive(Debug)]
+enum Phase {
+    /// Nothing.
+    Idle,
+    /// The packet is to be exchanged: the leader has written it, the others wait for it.
+    Announce,
+    /// The packet is here.
+    Announced,
+    /// A batch is on its way.
+    Forward(Forward),
+    /// The logits of the last token are on the leader.
+    Sample,
+}
+
+/// What the leader tells the others: what to do, the position of the first token, whether logits are wanted, the number of
+/// tokens, the tokens. All of them are below 2^24, so f32 holds them exactly.
+const PACKET: usize = 4 + MAX_BATCH;
+const PACKET_END: f32 = 0.0;
+const PACKET_BATCH: f32 = 1.0;
+
+/// One shard of a loaded model, and the conversation it is in.
+pub struct Session {
+    model: Model,
+    info: Info,
+    leader: Option<Leader>,
+    phase: Phase,
+    packet: Vec<f32>,
+    scratch: Vec<u8>,
+}
+
+impl Session {
+    /// Reads the header of the model in `parts` (one source per file) and allocates this shard. Then call
+    /// [`Session::load_step`] until it returns true.
+    pub fn open(parts: &[&dyn ByteSource], options: &Options) -> Result<Session> {
+        let gguf = Gguf::read_parts(parts)?;
+        let model = Model::new(&gguf, options)?;
+        let leader = if options.shard.is_leader() {
+            Some(Leader::new(&gguf, &model)?)
+        } else {
+            None
+        };
+        let info = Info::new(&gguf, &model);
+        Ok(Session {
+            model,
+            info,
+            leader,
+            phase: Phase::Idle,
+            packet: vec![0.0; PACKET],
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Loads a few MB of this shard's weights; true when all are there.
+    pub fn load_step(&mut self, parts: &[&dyn ByteSource]) -> Result<bool> {
+        let done = self.model.weights.load_step(parts, &mut self.scratch)?;
+        if done {
+            self.scratch = Vec::new();
+        }
+        Ok(done)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What can be said of the model.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The tokenizer; on the leader only.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        Ok(&self.leader()?.tokenizer)
+    }
+
+    /// Text of token ids, on the leader.
+    pub fn detokenize(&self, ids: &[u32]) -> Result<String> {
+        let tokenizer = self.tokenizer()?;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= tokenizer.len()) {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!("token id {id}: the vocabulary has {} tokens", tokenizer.len()),
+            ));
+        }
+        Ok(tokenizer.decode(ids))
+    }
+
+    /// Begins a request, on the leader. Nothing is computed yet, but everything that can be wrong with it is found.
+    pub fn start(&mut self, request: Request) -> Result<()> {
+        self.expect_idle()?;
+        let capacity = self.model.state.cache.capacity();
+        let Some(leader) = self.leader.as_mut() else {
+            return self.leader().map(|_| ());
+        };
+        leader.start(request, capacity)?;
+        leader.announce(&mut self.packet);
+        self.phase = Phase::Announce;
+        Ok(())
+    }
+
+    /// Takes part in the leader's next request, on the other shards.
+    pub fn follow(&mut self) -> Result<()> {
+        self.expect_idle()?;
+        if self.leader.is_some() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                "the leader starts requests, it does not follow",
+            ));
+        }
+        self.phase = Phase::Announce;
+        Ok(())
+    }
+
+    /// Computes to the next event.
+    pub fn run(&mut self) -> Result<Event> {
+        self.advance().inspect_err(|_| self.cancel())
+    }
+
+    fn advance(&mut self) -> Result<Event> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Idle => return Ok(Event::Done),
+                Phase::Announce => {
+                    self.phase = Phase::Announced;
+                    if self.model.shard.count > 1 {
+                        return Ok(Event::Exchange(Exchange::FromLeader));
+                    }
+                }
+                Phase::Announced => {
+                    let Some(forward) = self.read_packet()? else {
+                        return Ok(Event::Done);
+                    };
+                    self.phase = Phase::Forward(forward);
+                }
+                Phase::Forward(mut forward) => {
+                    let step = forward.step(&mut self.model);
+                    if step == Step::Done {
+                        self.phase = self.after_batch();
+                        continue;
+                    }
+                    self.phase = Phase::Forward(forward);
+                    return Ok(match step {
+                        Step::Exchange(exchange) => Event::Exchange(exchange),
+                        Step::Pause | Step::Done => Event::Pause,
+                    });
+                }
+                Phase::Sample => {
+                    if let Some(leader) = self.leader.as_mut() {
+                        leader.sample(self.model.state.logits());
+                        leader.announce(&mut self.packet);
+                    }
+                    self.phase = Phase::Announce;
+                    return Ok(Event::Output);
+                }
+            }
+        }
+    }
+
+    /// The batch that the packet announces, or `None` for the end.
+    fn read_packet(&mut self) -> Result<Option<Forward>> {
+        let [what, first, logits, count, ids @ ..] = self.packet.as_slice() else {
+            return Ok(None);
+        };
+        if *what == PACKET_END {
+            return Ok(None);
+        }
+        let tokens: Vec<u32> = ids.iter().take(*count as usize).map(|id| *id as u32).collect();
+        let logits = if *logits == 1.0 {
+            LogitsFor::Last
+        } else {
+            LogitsFor::None
+        };
+        Forward::begin(&mut self.model, &tokens, *first as usize, logits).map(Some)
+    }
+
+    fn after_batch(&mut self) -> Phase {
+        let Some(leader) = self.leader.as_mut() else {
+            return Phase::Announce;
+        };
+        if leader.batch_done() {
+            return Phase::Sample;
+        }
+        leader.announce(&mut self.packet);
+        Phase::Announce
+    }
+
+    /// What was said since the last time. On the leader, after [`Event::Output`].
+    pub fn take_output(&mut self) -> Output {
+        self.leader.as_mut().map(Leader::take_output).unwrap_or_default()
+    }
+
+    /// While an exchange is pending, a shard's slice of it: the own one is to be sent, the others are to be filled.
+    pub fn exchange_slice(&mut self, shard: usize) -> &mut [f32] {
+        match self.phase {
+            Phase::Announced if shard == 0 => &mut self.packet,
+            Phase::Announced => &mut [],
+            _ => self.model.exchange_slice(shard),
+        }
+    }
+
+    /// Drops the request in flight. What was computed whole stays in the cache; the session is usable at once.
+    pub fn cancel(&mut self) {
+        self.phase = Phase::Idle;
+        if let Some(leader) = self.leader.as_mut() {
+            leader.cancel();
+        }
+    }
+
+    fn leader(&self) -> Result<&Leader> {
+        self.leader
+            .as_ref()
+            .ok_or_else(|| Error::new(Kind::InvalidArgument, "only the leader (shard 0) does this"))
+    }
+
+    fn expect_idle(&self) -> Result<()> {
+        match self.phase {
+            Phase::Idle => Ok(()),
+            _ => Err(Error::new(
+                Kind::InvalidArgument,
+                "a request is in flight: end or cancel it first",
+            )),
+        }
+    }
+}

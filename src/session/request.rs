@@ -1,0 +1,220 @@
+//! What a request asks for, and what comes back. These are the plain objects that cross between Rust and TypeScript:
+//! `pkg/src/engine.ts` declares the same shapes.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::chat::{Delta, ToolCallDelta};
+use crate::error::{Error, Kind, Result};
+use crate::sample::Params;
+
+/// One generation. Exactly one of `messages`, `prompt` and `prompt_tokens` is given.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Request {
+    /// A chat, in OpenAI's shape; rendered by the file's own chat template.
+    pub messages: Option<Value>,
+    /// Tool definitions for the template, in OpenAI's shape.
+    pub tools: Option<Value>,
+    /// Text to continue. Control tokens spelled out in it are read as such: the caller writes the markup here.
+    pub prompt: Option<String>,
+    /// Token ids to continue, as they are.
+    pub prompt_tokens: Option<Vec<u32>>,
+    /// Most tokens to generate; as many as fit in the context if absent.
+    pub max_tokens: Option<usize>,
+    /// Texts that end the answer, and are not part of it.
+    pub stop: Vec<String>,
+    /// How tokens are chosen: fields of [`Params`] that replace those the file or the engine proposes.
+    pub sampling: Map<String, Value>,
+    /// Report the log probability of each token.
+    pub logprobs: bool,
+    /// And those of this many alternatives, up to [`MAX_TOP_LOGPROBS`].
+    pub top_logprobs: usize,
+    /// Go on after an end-of-generation token (for benches).
+    pub ignore_end: bool,
+    /// Further variables for the template: `enable_thinking` and the like.
+    pub template_variables: Map<String, Value>,
+    /// What the template's `strftime_now` says; the engine has no clock.
+    pub now: Option<Now>,
+}
+
+/// A moment and a place, for templates that print the date.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Now {
+    /// Seconds since 1970 in UTC.
+    pub unix_seconds: i64,
+    /// Minutes to add for local time.
+    pub utc_offset_minutes: i32,
+}
+
+/// As in OpenAI's API.
+pub const MAX_TOP_LOGPROBS: usize = 20;
+
+/// Most stop strings of a request, and bytes of one.
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 1024;
+
+impl Request {
+    /// Refuses what makes no sense, by name.
+    pub fn validate(&self) -> Result<()> {
+        let given = [
+            self.messages.is_some(),
+            self.prompt.is_some(),
+            self.prompt_tokens.is_some(),
+        ];
+        if given.iter().filter(|given| **given).count() != 1 {
+            return Err(invalid(
+                "a request needs exactly one of messages, prompt and promptTokens",
+            ));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(invalid("maxTokens is 0, expected 1 or more"));
+        }
+        if self.top_logprobs > MAX_TOP_LOGPROBS {
+            return Err(invalid(format!(
+                "topLogprobs is {}, expected 0 to {MAX_TOP_LOGPROBS}",
+                self.top_logprobs
+            )));
+        }
+        if self.stop.len() > MAX_STOPS {
+            return Err(invalid(format!(
+                "{} stop strings, expected at most {MAX_STOPS}",
+                self.stop.len()
+            )));
+        }
+        if self
+            .stop
+            .iter()
+            .any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES)
+        {
+            return Err(invalid(format!(
+                "a stop string must have 1 to {MAX_STOP_BYTES} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The sampling parameters: `defaults` with the fields that the request names. `tokenize` serves the fields that are
+    /// text in a request and token ids in the engine.
+    pub fn params(&self, defaults: &Params, tokenize: impl Fn(&str) -> Vec<u32>) -> Result<Params> {
+        let mut fields = serde_json::to_value(defaults).map_err(|e| invalid(format!("sampling: {e}")))?;
+        for (name, value) in &self.sampling {
+            let (name, value) = match name.as_str() {
+                "repeat_last_n" => ("penalty_last_n", value.clone()),
+                "dry_penalty_last_n" => ("dry_last_n", value.clone()),
+                "dry_sequence_breakers" => {
+                    let texts: Vec<String> = field(name, value)?;
+                    ("dry_breakers", texts.iter().map(|text| tokenize(text)).collect())
+                }
+                "logit_bias" => ("logit_bias", logit_bias(name, value)?),
+                name => (name, value.clone()),
+            };
+            match fields.get_mut(name) {
+                Some(slot) => *slot = value,
+                None => return Err(invalid(format!("sampling has no field {name}"))),
+            }
+        }
+        let params: Params = serde_json::from_value(fields).map_err(|e| invalid(format!("sampling: {e}")))?;
+        params.validate()?;
+        Ok(params)
+    }
+}
+
+/// OpenAI's `{"token id": bias}` as pairs.
+fn logit_bias(name: &str, value: &Value) -> Result<Value> {
+    let biases: BTreeMap<String, f32> = field(name, value)?;
+    let pair = |(id, bias): (&String, &f32)| match id.parse::<u32>() {
+        Ok(id) => Ok(json!([id, bias])),
+        Err(_) => Err(invalid(format!("{name} names \"{id}\", expected a token id"))),
+    };
+    biases.iter().map(pair).collect()
+}
+
+fn field<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T> {
+    serde_json::from_value(value.clone()).map_err(|e| invalid(format!("{name}: {e}")))
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended it, or a stop string.
+    Stop,
+    /// `max_tokens` or the context is used up.
+    Length,
+    /// The model asks for tools to be called.
+    ToolCalls,
+}
+
+/// What became known since the last output. Only what is new crosses to JavaScript.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Text of the answer, in whole characters.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Text of the model's reasoning.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    /// Tool calls, as they become known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
+    /// Something began like a tool call and was none; its text is in `text`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub malformed_tool_call: bool,
+    /// Ids of the tokens generated, the one that ended the answer included.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<u32>,
+    /// Their log probabilities, if asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+    /// Tokens of the prompt; once, with the first token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<usize>,
+    /// Those of them that were in the KV cache already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<usize>,
+    /// Set on the last output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<FinishReason>,
+}
+
+impl TokenLogprob {
+    /// The token.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl Output {
+    /// Adds what a piece of text brought to the reply.
+    pub(super) fn add(&mut self, mut delta: Delta) {
+        self.text.push_str(&delta.content);
+        self.reasoning.push_str(&delta.reasoning);
+        self.tool_calls.append(&mut delta.tool_calls);
+        self.malformed_tool_call |= delta.malformed_tool_call;
+    }
+}
+
+/// A token and its log probability, with those of the best alternatives.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    #[serde(skip)]
+    pub(super) id: u32,
+    /// Its text; bytes that are no whole character are replaced.
+    pub token: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability among all tokens.
+    pub logprob: f32,
+    /// The likeliest tokens, best first.
+    pub top: Vec<TokenLogprob>,
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Kind::InvalidArgument, message)
+}

@@ -1,0 +1,459 @@
+//! Whole requests: prompt in, answer out, over one shard and over several driven by hand, against recorded answers of
+//! independent implementations.
+
+use std::path::{Path, PathBuf};
+
+use fanlight::kernels::cache::KvType;
+use fanlight::model::{Exchange, Options, Shard};
+use fanlight::session::{Event, FinishReason, Output, Request, Session};
+use fanlight::source::ByteSource;
+use fanlight::{Kind, Result};
+use serde_json::{Value, json};
+
+/// All shards of a loaded model.
+struct Engine(Vec<Session>);
+
+impl Engine {
+    fn load(path: &Path, shards: usize, options: Options) -> Result<Engine> {
+        let file = std::fs::File::open(path).unwrap();
+        let parts: [&dyn ByteSource; 1] = [&file];
+        let open = |index| {
+            let shard = Shard::new(index, shards)?;
+            let mut session = Session::open(&parts, &Options { shard, ..options })?;
+            while !session.load_step(&parts)? {}
+            Ok(session)
+        };
+        (0..shards).map(open).collect::<Result<_>>().map(Engine)
+    }
+
+    /// Runs a request to its end, or until `stop` says so (then it is cancelled).
+    fn run(&mut self, request: Request, mut stop: impl FnMut(&Output) -> bool) -> Result<Output> {
+        let (leader, followers) = self.0.split_first_mut().unwrap();
+        leader.start(request)?;
+        for follower in followers {
+            follower.follow()?;
+        }
+        let mut all = Output::default();
+        loop {
+            let event = until_needed(&mut self.0[0], &mut all, &mut stop)?;
+            if event == Event::Output {
+                self.0.iter_mut().for_each(Session::cancel);
+                return Ok(all);
+            }
+            for follower in &mut self.0[1..] {
+                assert_eq!(
+                    until_needed(follower, &mut Output::default(), &mut |_| false)?,
+                    event
+                );
+            }
+            match event {
+                Event::Exchange(exchange) => self.deliver(exchange),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    fn deliver(&mut self, exchange: Exchange) {
+        for from in 0..self.0.len() {
+            let slice = self.0[from].exchange_slice(from).to_vec();
+            for to in (0..self.0.len()).filter(|to| *to != from) {
+                let wanted = match exchange {
+                    Exchange::AllGather => true,
+                    Exchange::FromLeader => from == 0,
+                    Exchange::ToLeader => to == 0,
+                };
+                if wanted {
+                    self.0[to].exchange_slice(from).copy_from_slice(&slice);
+                }
+            }
+        }
+    }
+}
+
+/// Runs one shard until it needs another, is done, or is to stop (then the event is `Output`).
+fn until_needed(
+    session: &mut Session,
+    all: &mut Output,
+    stop: &mut dyn FnMut(&Output) -> bool,
+) -> Result<Event> {
+    loop {
+        match session.run()? {
+            Event::Pause => {}
+            Event::Output => {
+                let mut output = session.take_output();
+                all.text.push_str(&output.text);
+                all.reasoning.push_str(&output.reasoning);
+                all.tool_calls.append(&mut output.tool_calls);
+                all.tokens.append(&mut output.tokens);
+                all.logprobs.append(&mut output.logprobs);
+                all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);
+                all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
+                all.finish_reason = output.finish_reason;
+                if stop(all) {
+                    return Ok(Event::Output);
+                }
+            }
+            event => return Ok(event),
+        }
+    }
+}
+
+fn never(_: &Output) -> bool {
+    false
+}
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn tiny_chat() -> PathBuf {
+    project("www/models/tiny-chat-q8_0.gguf")
+}
+
+fn shared(path: &str) -> Option<PathBuf> {
+    let full = project("../shared/fixtures").join(path);
+    if !full.exists() {
+        println!("SKIPPED: {path} (../shared is absent)");
+        return None;
+    }
+    Some(full)
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect()
+}
+
+fn request(value: Value) -> Request {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A greedy chat request for one recorded conversation.
+fn chat(item: &Value) -> Request {
+    let mut request = request(json!({ "messages": item["messages"], "sampling": { "temperature": 0 } }));
+    request.tools = Some(item["tools"].clone()).filter(|tools| !tools.is_null());
+    if let Some(thinking) = item["enable_thinking"].as_bool() {
+        request
+            .template_variables
+            .insert("enable_thinking".into(), thinking.into());
+    }
+    request
+}
+
+fn greedy(prompt: &str, max_tokens: usize) -> Request {
+    request(json!({ "prompt": prompt, "maxTokens": max_tokens, "sampling": { "temperature": 0 } }))
+}
+
+/// Asks for every conversation, and compares the ids and their parts with the record.
+fn recites(engine: &mut Engine, items: &[Value]) {
+    for item in items {
+        let name = item["name"].as_str().unwrap();
+        let output = engine.run(chat(item), never).unwrap();
+        assert_eq!(
+            output.prompt_tokens,
+            Some(item["prompt_ids"].as_array().unwrap().len()),
+            "{name}"
+        );
+        assert_eq!(output.tokens, ids(&item["reply_ids"]), "{name}: {}", output.text);
+        let reply = item["reply"].as_str().unwrap();
+        let (reasoning, rest) = match reply
+            .strip_prefix("<think>\n")
+            .and_then(|r| r.split_once("\n</think>\n\n"))
+        {
+            Some((reasoning, rest)) => (reasoning, rest),
+            None => ("", reply),
+        };
+        assert_eq!(output.reasoning, reasoning, "{name}");
+        if rest.starts_with("<tool_call>") {
+            let calls: Vec<Value> = rest
+                .split("<tool_call>")
+                .filter(|call| !call.is_empty())
+                .map(|call| serde_json::from_str(call.trim().trim_end_matches("</tool_call>")).unwrap())
+                .collect();
+            assert_eq!(output.tool_calls.len(), calls.len(), "{name}");
+            for (got, want) in output.tool_calls.iter().zip(&calls) {
+                assert_eq!(got.name, want["name"].as_str().unwrap());
+                assert_eq!(
+                    serde_json::from_str::<Value>(&got.arguments).unwrap(),
+                    want["arguments"]
+                );
+            }
+            assert_eq!(output.finish_reason, Some(FinishReason::ToolCalls), "{name}");
+        } else {
+            assert_eq!(output.text, rest, "{name}");
+            assert_eq!(output.finish_reason, Some(FinishReason::Stop), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_tiny_chat_model_answers_word_for_word() {
+    let expected = json_file(&project("tests/golden/tiny-chat.expected.json"));
+    let chats = expected["chats"].as_array().unwrap();
+    assert!(chats.len() >= 12);
+    for shards in [1, 2, 3] {
+        let mut engine = Engine::load(&tiny_chat(), shards, Options::default()).unwrap();
+        recites(&mut engine, chats);
+    }
+}
+
+#[test]
+fn the_recital_model_recites_fourteen_chats() {
+    for file in [
+        "recital-qwen3-f16.gguf",
+        "recital-qwen3-q8_0.gguf",
+        "recital-qwen3-q4_k_m.gguf",
+    ] {
+        let Some(path) = shared(&format!("models/{file}")) else {
+            return;
+        };
+        let expected = json_file(&path.with_file_name("recital-qwen3.expected.json"));
+        let items = expected["items"].as_array().unwrap();
+        assert_eq!(items.len(), 14);
+        recites(&mut Engine::load(&path, 1, Options::default()).unwrap(), items);
+    }
+}
+
+#[test]
+fn the_story_models_tell_the_recorded_stories() {
+    for name in ["stories260K", "tinystories-656k"] {
+        let Some(path) = shared(&format!("models/{name}-f32.gguf")) else {
+            return;
+        };
+        let expected = json_file(&path.with_file_name(format!("{name}.expected.json")));
+        for kv_type in [KvType::F32, KvType::default()] {
+            let mut engine = Engine::load(
+                &path,
+                1,
+                Options {
+                    kv_type,
+                    ..Options::default()
+                },
+            )
+            .unwrap();
+            for item in expected["items"].as_array().unwrap() {
+                let want = ids(&item["greedy_ids"]);
+                let mut request = greedy(item["prompt"].as_str().unwrap(), want.len());
+                request.ignore_end = true;
+                let output = engine.run(request, never).unwrap();
+                assert_eq!(
+                    output.prompt_tokens,
+                    Some(ids(&item["prompt_ids"]).len()),
+                    "{name}"
+                );
+                assert_eq!(output.tokens, want, "{name}: {}", output.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_beginning_is_not_computed_again_and_changes_nothing() {
+    let expected = json_file(&project("tests/golden/tiny-chat.expected.json"));
+    let chats = expected["chats"].as_array().unwrap();
+    let find = |name: &str| chats.iter().find(|chat| chat["name"] == name).unwrap();
+    let mut engine = Engine::load(&tiny_chat(), 2, Options::default()).unwrap();
+    let first = engine.run(chat(find("colour-told")), never).unwrap();
+    assert_eq!(first.cached_tokens, Some(0));
+    let second = engine.run(chat(find("colour-recalled")), never).unwrap();
+    assert!(
+        second.cached_tokens.unwrap() >= first.prompt_tokens.unwrap(),
+        "{:?}",
+        second.cached_tokens
+    );
+    assert_eq!(second.tokens, ids(&find("colour-recalled")["reply_ids"]));
+}
+
+#[test]
+fn a_cancelled_request_leaves_the_engine_usable() {
+    let expected = json_file(&project("tests/golden/tiny-chat.expected.json"));
+    let chats = expected["chats"].as_array().unwrap();
+    for shards in [1, 3] {
+        let mut engine = Engine::load(&tiny_chat(), shards, Options::default()).unwrap();
+        for after in [1, 4] {
+            engine
+                .run(chat(&chats[2]), |output| output.tokens.len() == after)
+                .unwrap();
+        }
+        // Also before anything was computed, and in the middle of a prompt.
+        engine.0[0].start(chat(&chats[2])).unwrap();
+        engine.0[0].run().unwrap();
+        engine.0[0].cancel();
+        recites(&mut engine, &chats[..4]);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let mut engine = Engine::load(&tiny_chat(), 1, Options::default()).unwrap();
+    let mut say = |seed: u64| {
+        let sampling = json!({ "temperature": 3.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": seed });
+        engine
+            .run(
+                request(json!({ "prompt": "Hello", "maxTokens": 40, "sampling": sampling })),
+                never,
+            )
+            .unwrap()
+            .tokens
+    };
+    let first = say(1);
+    assert_eq!(first, say(1));
+    assert_ne!(first, say(2));
+}
+
+#[test]
+fn stop_strings_lengths_and_logprobs_are_respected() {
+    let mut engine = Engine::load(&tiny_chat(), 1, Options::default()).unwrap();
+    let question = json!([{ "role": "user", "content": "Count to thirty." }]);
+    let counting = json_file(&project("tests/golden/tiny-chat.expected.json"))["chats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|chat| chat["name"] == "count")
+        .unwrap()["messages"]
+        .clone();
+    assert_ne!(counting, Value::Null, "{question}");
+    let ask = |extra: Value| {
+        let mut value = json!({ "messages": counting, "sampling": { "temperature": 0 } });
+        value
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        request(value)
+    };
+    let stopped = engine
+        .run(ask(json!({ "stop": ["5, 6", "never"] })), never)
+        .unwrap();
+    assert_eq!(stopped.text, "1, 2, 3, 4, ");
+    assert_eq!(stopped.finish_reason, Some(FinishReason::Stop));
+
+    let short = engine
+        .run(
+            ask(json!({ "maxTokens": 3, "logprobs": true, "topLogprobs": 2 })),
+            never,
+        )
+        .unwrap();
+    assert_eq!(short.tokens.len(), 3);
+    assert_eq!(short.finish_reason, Some(FinishReason::Length));
+    for (id, entry) in short.tokens.iter().zip(&short.logprobs) {
+        // Greedy: the token chosen is the likeliest, and a tiny model that knows its text by heart is sure of it.
+        assert_eq!((entry.id(), entry.top.len()), (*id, 2));
+        assert_eq!(entry.top[0].id(), *id);
+        assert!(entry.logprob == entry.top[0].logprob && entry.logprob > -0.5 && entry.logprob <= 0.0);
+        assert!(entry.top[1].logprob < entry.top[0].logprob);
+    }
+
+    let biased =
+        ask(json!({ "maxTokens": 2, "sampling": { "temperature": 0, "logit_bias": { "5": 1000.0 } } }));
+    assert_eq!(engine.run(biased, never).unwrap().tokens, [5, 5]);
+}
+
+#[test]
+fn control_tokens_in_a_message_are_text() {
+    let mut engine = Engine::load(&tiny_chat(), 1, Options::default()).unwrap();
+    let tokenizer = engine.0[0].tokenizer().unwrap();
+    let end = tokenizer.id_of(b"<|im_end|>").unwrap();
+    assert!(tokenizer.is_end_of_generation(end));
+    let count = |engine: &mut Engine, content: &str| {
+        let messages = json!([{ "role": "user", "content": content }]);
+        let request =
+            request(json!({ "messages": messages, "maxTokens": 1, "sampling": { "temperature": 0 } }));
+        engine.run(request, never).unwrap().prompt_tokens.unwrap()
+    };
+    let plain = count(&mut engine, "x");
+    // One control token would add one token; spelled as text it takes several.
+    assert!(count(&mut engine, "x<|im_end|>") > plain + 2);
+}
+
+#[test]
+fn bad_requests_are_refused_by_name_and_harm_nothing() {
+    let options = Options {
+        context_length: Some(64),
+        ..Options::default()
+    };
+    let mut engine = Engine::load(&tiny_chat(), 1, options).unwrap();
+    let long = "word ".repeat(200);
+    let cases = [
+        (json!({}), Kind::InvalidArgument, "exactly one"),
+        (
+            json!({ "prompt": "a", "promptTokens": [1] }),
+            Kind::InvalidArgument,
+            "exactly one",
+        ),
+        (json!({ "prompt": "" }), Kind::InvalidArgument, "empty"),
+        (json!({ "prompt": long }), Kind::ContextFull, "64"),
+        (
+            json!({ "promptTokens": [99_999_999] }),
+            Kind::InvalidArgument,
+            "99999999",
+        ),
+        (
+            json!({ "prompt": "a", "maxTokens": 0 }),
+            Kind::InvalidArgument,
+            "maxTokens",
+        ),
+        (
+            json!({ "prompt": "a", "stop": [""] }),
+            Kind::InvalidArgument,
+            "stop",
+        ),
+        (
+            json!({ "prompt": "a", "topLogprobs": 21 }),
+            Kind::InvalidArgument,
+            "topLogprobs",
+        ),
+        (
+            json!({ "prompt": "a", "sampling": { "top_p": 1.5 } }),
+            Kind::InvalidArgument,
+            "top_p",
+        ),
+        (
+            json!({ "prompt": "a", "sampling": { "warmth": 1 } }),
+            Kind::InvalidArgument,
+            "warmth",
+        ),
+        (
+            json!({ "prompt": "a", "sampling": { "logit_bias": { "x": 1 } } }),
+            Kind::InvalidArgument,
+            "logit_bias",
+        ),
+        (json!({ "messages": "hello" }), Kind::InvalidArgument, "messages"),
+    ];
+    for (value, kind, part) in cases {
+        let error = engine.run(request(value.clone()), never).unwrap_err();
+        assert_eq!(error.kind, kind, "{value}: {error}");
+        assert!(error.message.contains(part), "{value}: {error}");
+    }
+    assert!(serde_json::from_value::<Request>(json!({ "prompt": "a", "colour": 1 })).is_err());
+    let output = engine.run(greedy("Hello", 100), never).unwrap();
+    assert_eq!(
+        output.finish_reason,
+        Some(FinishReason::Length),
+        "the context ends the answer"
+    );
+    assert_eq!(output.prompt_tokens.unwrap() + output.tokens.len(), 64);
+}
+
+#[test]
+fn a_file_without_a_template_says_so() {
+    let Some(path) = shared("models/stories260K-f32.gguf") else {
+        return;
+    };
+    let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
+    let error = engine
+        .run(
+            request(json!({ "messages": [{ "role": "user", "content": "x" }] })),
+            never,
+        )
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Template);
+    engine.run(greedy("Once", 3), never).unwrap();
+}
