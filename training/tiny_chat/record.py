@@ -5,8 +5,10 @@ template (rendered by transformers). Writes the golden files, and fails if a rec
 """
 
 import argparse
+import hashlib
 import json
 import platform
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -98,6 +100,25 @@ class Reference:
         return float((top[:, 0] - top[:, 1]).min())
 
 
+@contextmanager
+def rounded_activations(model):
+    """Within it, every matrix meets its input rounded to 8 bits in blocks of 32, as ggml's and our quantised kernels do."""
+
+    def rounded(_, inputs):
+        x = inputs[0]
+        blocks = x.reshape(-1, 32)
+        scale = blocks.abs().amax(dim=1, keepdim=True) / 127
+        whole = torch.where(scale > 0, blocks / scale, 0.0).round()
+        return ((whole * scale.half().float()).reshape(x.shape),)
+
+    hooks = [m.register_forward_pre_hook(rounded) for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def recital(reference, chat):
     messages, tools, thinking = chat["messages"], chat["tools"], chat["enable_thinking"]
     prompts = reference.prompts
@@ -163,22 +184,31 @@ def main():
         all_right &= right
         completions.append({"name": text["name"], "prompt": text["prompt"], "reply": text["text"], **entry})
 
-    rows, index = [], []
+    rows, index, differences = [], [], []
     for chat in chats:
         if count := LOGITS.get(chat["name"]):
             ids = chat["prompt_ids"] + chat["reply_ids"]
             logits = reference.logits(ids)
+            with rounded_activations(reference.model):
+                rounded = reference.logits(ids)
             for position in range(len(chat["prompt_ids"]) - 1, len(chat["prompt_ids"]) - 1 + count):
                 index.append({"chat": chat["name"], "position": position, "next_id": ids[position + 1]})
                 rows.append(logits[position].numpy())
+                differences.append((rounded[position] - logits[position]).abs().numpy())
+    # How far a right engine may be: what rounding the activations to 8 bits does to these rows.
+    rounding = {"max": round(float(np.max(differences)), 4), "mean": round(float(np.mean(differences)), 5)}
+    print("rounded activations:", rounding)
     scores = paraphrases(reference)
     print("held-out questions answered rightly:", scores)
     if not all_right:
         raise SystemExit("a recital differs: nothing recorded")
+    if (margin := min(entry["margin"] for entry in chats + completions)) < 1:
+        raise SystemExit(f"a lead of only {margin} logits: nothing recorded")
 
     made = {
         "by": "training/tiny_chat/record.py",
-        "model": "www/models/tiny-chat-q8_0.gguf",
+        "model": options.model.name,
+        "sha256": hashlib.sha256(options.model.read_bytes()).hexdigest(),
         "how": "transformers Qwen3ForCausalLM, float32, eager attention, on the dequantised Q8_0 weights; greedy; "
         "prompts by apply_chat_template; ids by tokenizers",
         "versions": {name: version(name) for name in ("transformers", "torch", "tokenizers", "gguf", "jinja2", "numpy")}
@@ -190,9 +220,8 @@ def main():
     golden = {"made": made, "chats": chats, "completions": completions}
     write_json(options.golden / "tiny-chat.expected.json", golden)
     np.save(options.golden / "tiny-chat-logits.npy", np.stack(rows).astype(np.float32))
-    write_json(options.golden / "tiny-chat-logits.json", {"made": made, "rows": index})
-    print(f"recorded {len(chats)} chats, {len(completions)} completions, {len(rows)} rows of logits; "
-          f"smallest margin {min(entry['margin'] for entry in chats + completions)}")  # fmt: skip
+    write_json(options.golden / "tiny-chat-logits.json", {"made": made, "rounded_activations": rounding, "rows": index})
+    print(f"recorded {len(chats)} chats, {len(completions)} completions, {len(rows)} rows of logits, smallest margin {margin}")
 
 
 def write_json(path, value):
