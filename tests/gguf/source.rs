@@ -6,6 +6,7 @@ use fanlight::gguf::{Gguf, Value};
 use fanlight::source::ByteSource;
 use fanlight::{Error, Kind, Result};
 
+use super::support::alloc::peak_of;
 use super::support::gguf_writer::Writer;
 use super::*;
 
@@ -56,6 +57,32 @@ fn only_the_header_is_read_even_of_a_file_beyond_4_gib() {
         ..file
     };
     assert_refused(Gguf::read(&short), Kind::MalformedFile, &["1 bytes are missing"]);
+}
+
+#[test]
+fn a_huge_file_does_not_justify_a_huge_header() {
+    // All of this would be in the file: 5 GiB of one array, of many strings, of one string.
+    let one = 5u64 << 30;
+    for (element, count) in [(0u32, one), (4, one / 4), (7, one), (8, one / 8)] {
+        let mut writer = Writer::new().key("a", vec![1]);
+        writer.keys[0].value = [&element.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        let file = Watched {
+            header: writer.build(),
+            len: 6 << 30,
+            read_up_to: RefCell::new(0),
+        };
+        let (result, peak) = peak_of(|| Gguf::read(&file));
+        assert_refused(result, Kind::MalformedFile, &["headers of more than"]);
+        assert!(peak < 1 << 20, "{peak}");
+    }
+    let mut writer = Writer::new().key("a", "text");
+    writer.keys[0].value = one.to_le_bytes().into();
+    let file = Watched {
+        header: writer.build(),
+        len: 6 << 30,
+        read_up_to: RefCell::new(0),
+    };
+    assert_refused(Gguf::read(&file), Kind::MalformedFile, &["\"a\"", "bytes long"]);
 }
 
 #[test]
