@@ -1,5 +1,5 @@
 //! The IQ formats. IQ4 looks a nibble up in a table of 16 uneven levels. IQ1, IQ2 and IQ3 cut a row into vectors
-//! of 4 or 8 values and store for each the number of the nearest vector in a codebook ([`super::iq_grids`]),
+//! of 4 or 8 values and store for each the number of the nearest vector in a codebook (`iq_grids.rs`),
 //! with the signs kept apart.
 //!
 //! The values of a super-block stand in eight sub-blocks of 32, each with four groups of 8. Signs come as a byte
