@@ -1,0 +1,69 @@
+// Models that are known to work, smallest first. Any other GGUF file of these families works as well.
+
+/**
+ * @typedef {object} KnownModel
+ * @property {string} name
+ * @property {string} about one line for people
+ * @property {string} url
+ * @property {number} bytes
+ * @property {string[]} [suggestions] what to ask it first
+ */
+
+/** The model that is part of this page: loaded when nobody chooses another. @type {KnownModel} */
+export const builtIn = {
+  name: 'tiny-chat',
+  about: 'Part of this page. Knows twenty answers by heart, and shows that everything works.',
+  url: 'models/tiny-chat-q8_0.gguf',
+  bytes: 2_355_936,
+  suggestions: ['What is Fanlight?', 'How do I start?', 'Is my text private?', 'Recite a poem.'],
+};
+
+/** @param {string} repository @param {string} file */
+const huggingFace = (repository, file) => `https://huggingface.co/${repository}/resolve/main/${file}`;
+
+/** @type {KnownModel[]} */
+export const knownModels = [
+  builtIn,
+  {
+    name: 'SmolLM2 135M',
+    about: 'Tiny and quick; English.',
+    url: huggingFace('bartowski/SmolLM2-135M-Instruct-GGUF', 'SmolLM2-135M-Instruct-Q8_0.gguf'),
+    bytes: 145_000_000,
+  },
+  {
+    name: 'SmolLM2 360M',
+    about: 'Small and quick; English.',
+    url: huggingFace('HuggingFaceTB/SmolLM2-360M-Instruct-GGUF', 'smollm2-360m-instruct-q8_0.gguf'),
+    bytes: 386_000_000,
+  },
+  {
+    name: 'Qwen2.5 0.5B',
+    about: 'A good first one: many languages, short answers.',
+    url: huggingFace('Qwen/Qwen2.5-0.5B-Instruct-GGUF', 'qwen2.5-0.5b-instruct-q4_k_m.gguf'),
+    bytes: 491_000_000,
+  },
+  {
+    name: 'Qwen3 0.6B',
+    about: 'Thinks before it answers.',
+    url: huggingFace('Qwen/Qwen3-0.6B-GGUF', 'Qwen3-0.6B-Q8_0.gguf'),
+    bytes: 639_000_000,
+  },
+  {
+    name: 'Llama 3.2 1B',
+    about: 'Reads and writes well for its size.',
+    url: huggingFace('bartowski/Llama-3.2-1B-Instruct-GGUF', 'Llama-3.2-1B-Instruct-Q4_K_M.gguf'),
+    bytes: 808_000_000,
+  },
+  {
+    name: 'Qwen2.5 1.5B',
+    about: 'Knows more, and is slower.',
+    url: huggingFace('Qwen/Qwen2.5-1.5B-Instruct-GGUF', 'qwen2.5-1.5b-instruct-q4_k_m.gguf'),
+    bytes: 1_117_000_000,
+  },
+  {
+    name: 'Qwen3 1.7B',
+    about: 'The cleverest here. For a fast machine.',
+    url: huggingFace('Qwen/Qwen3-1.7B-GGUF', 'Qwen3-1.7B-Q8_0.gguf'),
+    bytes: 1_834_000_000,
+  },
+];
