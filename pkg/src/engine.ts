@@ -62,6 +62,8 @@ export interface GenerateRequest {
   readonly promptTokens?: readonly number[];
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
+  /** Go on after a token that ends an answer. */
+  readonly ignoreEnd?: boolean;
   readonly sampling: Sampling;
   readonly logprobs?: boolean;
   readonly topLogprobs?: number;

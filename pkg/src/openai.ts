@@ -36,6 +36,8 @@ export interface CommonParams {
   dry_allowed_length?: number | null;
   dry_penalty_last_n?: number | null;
   dry_sequence_breakers?: readonly string[] | null;
+  /** Go on after a token that ends an answer: for measuring. */
+  ignore_eos?: boolean | null;
 }
 
 /** Options of `chat.completions.create`. */

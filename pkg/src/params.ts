@@ -37,7 +37,7 @@ const SAMPLING = {
 const COMMON = [
   ...Object.keys(SAMPLING),
   ...['model', 'user', 'stream', 'stream_options', 'max_tokens', 'n', 'stop', 'logit_bias', 'signal'],
-  ...['logprobs', 'dry_sequence_breakers'],
+  ...['logprobs', 'dry_sequence_breakers', 'ignore_eos'],
 ];
 const CHAT = new Set([
   ...COMMON,
@@ -95,6 +95,7 @@ function checked(options: Options, beside: unknown, own: Omit<GenerateRequest, '
     ...own,
     ...(maxTokens !== undefined && { maxTokens }),
     ...(stop && { stop }),
+    ...(flag(options, 'ignore_eos') && { ignoreEnd: true }),
     sampling: checkSampling(options),
     now: localTime(new Date()),
   };
