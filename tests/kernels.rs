@@ -6,13 +6,14 @@ mod blocks;
 #[path = "support/random.rs"]
 mod random;
 
-use blocks::{random_rows, weight_types};
-use fanlight::kernels::{Activations, Matrix, multiply};
+use blocks::random_rows;
+use fanlight::kernels::{Activations, Form, Matrix, multiply_as};
 use fanlight::quant::{self, Type};
 use random::Random;
 
 const ROWS: [usize; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
-const TOKENS: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33];
+/// The last one is more than share one unpacking of the weights.
+const TOKENS: [usize; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33, 130];
 
 /// The largest number of values in a row that [`columns`] gives.
 const MAX_COLS: usize = 1024;
@@ -61,18 +62,18 @@ impl Case {
     }
 }
 
-/// The products of a batch, `out[t][r]`.
-fn product(matrix: &Matrix, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+/// The products of a batch, `out[t][r]`, with activations in this form.
+fn product_as(matrix: &Matrix, x: &[Vec<f32>], form: Form) -> Vec<Vec<f32>> {
     let mut batch = Activations::new(x.len(), matrix.cols()).unwrap();
     batch.begin(x.len(), matrix.cols());
     x.iter()
         .enumerate()
         .for_each(|(t, x)| batch.row_mut(t).copy_from_slice(x));
-    batch.prepare(matrix.input());
+    batch.prepare(form);
     // Wider than the results, so that a kernel that writes past its rows is found.
     let stride = matrix.rows() + 3;
     let mut out = vec![f32::NAN; x.len() * stride];
-    multiply(matrix, &batch, &mut out, stride);
+    multiply_as(matrix, &batch, form, &mut out, stride);
     out.chunks(stride)
         .map(|out| {
             assert!(
@@ -92,22 +93,34 @@ fn bits(out: &[f32]) -> Vec<u32> {
     out.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Fails unless the product is the exact sum within what rounding the activations may do: `x` to its form, sums to f32.
+/// Fails unless the product is the exact sum within what rounding the activations to their form may do, and sums to f32.
 #[track_caller]
-fn assert_near_exact(case: &Case, first: usize, x: &[f32], found: &[f32]) {
+fn assert_near_exact(case: &Case, x: &[f32], form: Form, found: &[f32]) {
+    let (block, codes) = match form {
+        Form::F32 => (32, f64::INFINITY),
+        Form::I8 => (32, 127.0),
+        Form::I16 => (256, 2047.0),
+    };
+    let largest: Vec<f64> = x
+        .chunks(block)
+        .map(|x| x.iter().fold(0.0, |max, x| f64::max(max, x.abs().into())))
+        .collect();
     for (r, &found) in found.iter().enumerate() {
-        let w = &case.exact[(first + r) * case.cols..][..case.cols];
-        let exact: f64 = w.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
-        let size: f64 = w
-            .iter()
-            .zip(x)
-            .map(|(&w, &x)| (f64::from(w) * f64::from(x)).abs())
-            .sum();
+        let w = &case.exact[r * case.cols..][..case.cols];
+        let (mut exact, mut size, mut rounding) = (0.0, 0.0, 0.0);
+        for (k, (&w, &x)) in w.iter().zip(x).enumerate() {
+            let product = f64::from(w) * f64::from(x);
+            exact += product;
+            size += product.abs();
+            rounding += f64::from(w.abs()) * largest[k / block] / codes * 0.5;
+        }
         let error = (f64::from(found) - exact).abs();
+        // Formats with a minimum are sums of two large parts, of either sign.
+        let bound = rounding * 1.001 + size * 1e-5 + 1e-30;
+        let name = case.ty.name();
         assert!(
-            error <= size * 1e-6 + 1e-30,
-            "{} row {r} of {} columns: {found}, exactly {exact}",
-            case.ty.name(),
+            error <= bound,
+            "{name} as {form:?}, row {r} of {} columns: {found}, exactly {exact}",
             case.cols
         );
     }
@@ -116,14 +129,16 @@ fn assert_near_exact(case: &Case, first: usize, x: &[f32], found: &[f32]) {
 #[test]
 fn every_type_gives_the_exact_sum_for_all_tails() {
     let mut random = Random::new(1);
-    for ty in weight_types() {
+    for ty in Type::ALL {
         for cols in columns(ty) {
             let case = Case::new(ty, 17, cols, &mut random);
             for rows in ROWS {
                 let matrix = case.matrix(0, rows);
                 let x = vectors(1 + rows % 3, cols, &mut random);
-                for (x, found) in x.iter().zip(product(&matrix, &x)) {
-                    assert_near_exact(&case, 0, x, &found);
+                for &form in matrix.forms() {
+                    for (x, found) in x.iter().zip(product_as(&matrix, &x, form)) {
+                        assert_near_exact(&case, x, form, &found);
+                    }
                 }
             }
         }
@@ -133,7 +148,7 @@ fn every_type_gives_the_exact_sum_for_all_tails() {
 #[test]
 fn rows_come_back_bit_for_bit() {
     let mut random = Random::new(2);
-    for ty in weight_types() {
+    for ty in Type::ALL {
         for cols in columns(ty) {
             let case = Case::new(ty, 13, cols, &mut random);
             let matrix = case.matrix(0, 13);
@@ -154,23 +169,23 @@ fn rows_come_back_bit_for_bit() {
 #[test]
 fn a_batch_gives_the_bits_of_its_vectors() {
     let mut random = Random::new(3);
-    for ty in weight_types() {
+    for ty in Type::ALL {
         for cols in [columns(ty)[1], 512, MAX_COLS] {
             let case = Case::new(ty, 21, cols, &mut random);
             let matrix = case.matrix(0, 21);
-            let x = vectors(33, cols, &mut random);
-            let alone: Vec<_> = x
-                .iter()
-                .map(|x| product(&matrix, std::slice::from_ref(x))[0].clone())
-                .collect();
-            for tokens in TOKENS {
-                for (t, found) in product(&matrix, &x[..tokens]).iter().enumerate() {
-                    assert_eq!(
-                        bits(found),
-                        bits(&alone[t]),
-                        "{}: token {t} of {tokens}",
-                        ty.name()
-                    );
+            let x = vectors(130, cols, &mut random);
+            for &form in matrix.forms() {
+                let alone = |x| product_as(&matrix, std::slice::from_ref(x), form)[0].clone();
+                let alone: Vec<_> = x.iter().map(alone).collect();
+                for tokens in TOKENS {
+                    for (t, found) in product_as(&matrix, &x[..tokens], form).iter().enumerate() {
+                        let name = ty.name();
+                        assert_eq!(
+                            bits(found),
+                            bits(&alone[t]),
+                            "{name} as {form:?}: token {t} of {tokens}"
+                        );
+                    }
                 }
             }
         }
@@ -180,28 +195,34 @@ fn a_batch_gives_the_bits_of_its_vectors() {
 #[test]
 fn a_row_gives_the_same_bits_at_every_place() {
     let mut random = Random::new(4);
-    for ty in weight_types() {
+    for ty in Type::ALL {
         let cols = 512;
         let case = Case::new(ty, 40, cols, &mut random);
         let x = vectors(3, cols, &mut random);
-        let whole = product(&case.matrix(0, 40), &x);
-        for (first, count) in [
-            (0, 1),
-            (1, 1),
-            (3, 5),
-            (7, 17),
-            (11, 29),
-            (39, 1),
-            (8, 16),
-            (2, 38),
-        ] {
-            for (t, found) in product(&case.matrix(first, count), &x).iter().enumerate() {
-                let name = ty.name();
-                assert_eq!(
-                    bits(found),
-                    bits(&whole[t][first..first + count]),
-                    "{name}: {count} rows from {first}"
-                );
+        let matrix = case.matrix(0, 40);
+        for &form in matrix.forms() {
+            let whole = product_as(&matrix, &x, form);
+            for (first, count) in [
+                (0, 1),
+                (1, 1),
+                (3, 5),
+                (7, 17),
+                (11, 29),
+                (39, 1),
+                (8, 16),
+                (2, 38),
+            ] {
+                for (t, found) in product_as(&case.matrix(first, count), &x, form)
+                    .iter()
+                    .enumerate()
+                {
+                    let (name, whole) = (ty.name(), &whole[t][first..first + count]);
+                    assert_eq!(
+                        bits(found),
+                        bits(whole),
+                        "{name} as {form:?}: {count} rows from {first}"
+                    );
+                }
             }
         }
     }
@@ -210,24 +231,18 @@ fn a_row_gives_the_same_bits_at_every_place() {
 #[test]
 fn rows_may_arrive_in_pieces() {
     let mut random = Random::new(5);
-    for ty in weight_types() {
-        let group = Matrix::group_rows(ty);
-        let rows = 3 * group + 1;
-        let case = Case::new(ty, rows, 256, &mut random);
+    for ty in Type::ALL {
+        let case = Case::new(ty, 25, 256, &mut random);
         let x = vectors(1, 256, &mut random);
-        let mut matrix = Matrix::new(ty, rows, 256).unwrap();
-        for first in [2 * group, 0, 3 * group, group] {
-            let count = group.min(rows - first);
-            matrix
-                .put_rows(
-                    first,
-                    &case.raw[first * case.row_bytes()..][..count * case.row_bytes()],
-                )
-                .unwrap();
+        let mut matrix = Matrix::new(ty, 25, 256).unwrap();
+        for (first, end) in [(16, 24), (0, 3), (24, 25), (3, 16)] {
+            let raw = &case.raw[first * case.row_bytes()..end * case.row_bytes()];
+            matrix.put_rows(first, raw).unwrap();
         }
+        let (whole, form) = (case.matrix(0, 25), matrix.input());
         assert_eq!(
-            product(&matrix, &x),
-            product(&case.matrix(0, rows), &x),
+            product_as(&matrix, &x, form),
+            product_as(&whole, &x, form),
             "{}",
             ty.name()
         );
@@ -236,7 +251,7 @@ fn rows_may_arrive_in_pieces() {
 
 #[test]
 fn rows_that_do_not_fit_are_an_error() {
-    for ty in weight_types() {
+    for ty in Type::ALL {
         let mut matrix = Matrix::new(ty, 9, 256).unwrap();
         let row_bytes = ty.row_bytes(256).unwrap() as usize;
         let raw = vec![0; 10 * row_bytes];
@@ -270,22 +285,24 @@ fn rows_that_do_not_fit_are_an_error() {
 #[test]
 fn zeros_give_zeros() {
     let mut random = Random::new(6);
-    for ty in weight_types() {
+    for ty in Type::ALL {
         let case = Case::new(ty, 9, 512, &mut random);
-        let found = product(&case.matrix(0, 9), &[vec![0.0; 512], vec![-0.0; 512]]);
-        assert!(
-            found.as_flattened_values().all(|x| x == 0.0),
-            "{}: zero activations",
-            ty.name()
-        );
-        // A matrix whose rows never came is a matrix of zero bytes: whatever that means, it is finite.
-        let empty = Matrix::new(ty, 9, 512).unwrap();
-        let found = product(&empty, &vectors(2, 512, &mut random));
-        assert!(
-            found.as_flattened_values().all(f32::is_finite),
-            "{}: zero weights",
-            ty.name()
-        );
+        let (matrix, empty) = (case.matrix(0, 9), Matrix::new(ty, 9, 512).unwrap());
+        for &form in matrix.forms() {
+            let found = product_as(&matrix, &[vec![0.0; 512], vec![-0.0; 512]], form);
+            assert!(
+                values(&found).all(|x| x == 0.0),
+                "{} as {form:?}: zero activations",
+                ty.name()
+            );
+            // A matrix whose rows never came is finite, whatever zero bytes mean.
+            let found = product_as(&empty, &vectors(2, 512, &mut random), form);
+            assert!(
+                values(&found).all(f32::is_finite),
+                "{} as {form:?}: zero weights",
+                ty.name()
+            );
+        }
     }
 }
 
@@ -302,26 +319,65 @@ fn special_values_neither_hang_nor_panic() {
         1e-45,
         -1e-40,
     ];
-    for ty in weight_types() {
+    for ty in Type::ALL {
         let case = Case::new(ty, 9, 512, &mut random);
         let matrix = case.matrix(0, 9);
-        for special in specials {
-            let mut x = vectors(3, 512, &mut random);
-            x[1][300] = special;
-            let found = product(&matrix, &x);
-            assert!(
-                found[0].iter().chain(&found[2]).all(|x| x.is_finite()),
-                "{}: another token's value",
-                ty.name()
-            );
-            if special.is_nan() {
-                assert!(found[1].iter().all(|x| x.is_nan()), "{}: NaN got lost", ty.name());
+        // Blocks of ones: the scales are NaN in most formats.
+        let mut ones = Matrix::new(ty, 9, 512).unwrap();
+        ones.put_rows(0, &vec![0xff; 9 * case.row_bytes()]).unwrap();
+        for &form in matrix.forms() {
+            for special in specials {
+                let mut x = vectors(3, 512, &mut random);
+                x[1][300] = special;
+                let found = product_as(&matrix, &x, form);
+                let others = found[0].iter().chain(&found[2]);
+                assert!(
+                    others.clone().all(|x| x.is_finite()),
+                    "{} as {form:?}: another token's {special}",
+                    ty.name()
+                );
+                if special.is_nan() {
+                    assert!(
+                        found[1].iter().all(|x| x.is_nan()),
+                        "{} as {form:?}: NaN got lost",
+                        ty.name()
+                    );
+                }
+                product_as(&ones, &x, form);
+                product_as(&ones, &x[1..2], form);
             }
         }
-        // Blocks of ones: the scales are NaN in most formats.
-        let mut matrix = Matrix::new(ty, 9, 512).unwrap();
-        matrix.put_rows(0, &vec![0xff; 9 * case.row_bytes()]).unwrap();
-        product(&matrix, &vectors(3, 512, &mut random));
+    }
+}
+
+/// The largest codes opposite the largest activations, so that sums in 16 bits come as far as they can.
+#[test]
+fn extremes_do_not_overflow() {
+    let mut random = Random::new(8);
+    for ty in Type::ALL.into_iter().filter(|ty| ty.block_len() > 1) {
+        let mut case = Case::new(ty, 9, 512, &mut random);
+        for filling in [0x00, 0xff, 0x7f, 0x80, 0x3f, 0x1f] {
+            blocks::fill_codes(ty, &mut case.raw, filling);
+            quant::dequantize(ty, &case.raw, &mut case.exact).unwrap();
+            if !case.exact.iter().all(|x| x.is_finite()) {
+                continue;
+            }
+            let matrix = case.matrix(0, 9);
+            let signs =
+                |sign: &dyn Fn(usize) -> bool| (0..512).map(|k| if sign(k) { 3.0 } else { -3.0 }).collect();
+            let x: Vec<Vec<f32>> = vec![
+                signs(&|_| true),
+                signs(&|_| false),
+                signs(&|k| k % 2 == 0),
+                signs(&|k| k % 4 < 2),
+                signs(&|k| k % 32 < 16),
+            ];
+            for &form in matrix.forms() {
+                for (x, found) in x.iter().zip(product_as(&matrix, &x, form)) {
+                    assert_near_exact(&case, x, form, &found);
+                }
+            }
+        }
     }
 }
 
@@ -334,20 +390,17 @@ fn special_halves_are_what_they_are() {
     let mut matrix = Matrix::new(Type::F16, 1, 4).unwrap();
     matrix.put_rows(0, &row).unwrap();
     for x in [vec![vec![1.0, 1.0, 0.5, 0.0]], vec![vec![1.0, 1.0, 0.5, 0.0]; 2]] {
-        assert!(product(&matrix, &x)[0][0].is_nan());
+        assert!(product_as(&matrix, &x, Form::F32)[0][0].is_nan());
     }
     let mut matrix = Matrix::new(Type::F16, 1, 4).unwrap();
     matrix.put_rows(0, &row[..2].repeat(4)).unwrap();
-    assert_eq!(product(&matrix, &[vec![1.0; 4]])[0][0], f32::INFINITY);
+    assert_eq!(
+        product_as(&matrix, &[vec![1.0; 4]], Form::F32)[0][0],
+        f32::INFINITY
+    );
 }
 
 /// All values of all vectors.
-trait Values {
-    fn as_flattened_values(&self) -> impl Iterator<Item = f32>;
-}
-
-impl Values for Vec<Vec<f32>> {
-    fn as_flattened_values(&self) -> impl Iterator<Item = f32> {
-        self.iter().flatten().copied()
-    }
+fn values(vectors: &[Vec<f32>]) -> impl Iterator<Item = f32> {
+    vectors.iter().flatten().copied()
 }

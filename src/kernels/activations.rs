@@ -23,6 +23,8 @@ pub struct Block8 {
     pub codes: [i8; 32],
     /// The largest magnitude / 127.
     pub scale: f32,
+    /// What the values add up to: the sum of the codes, times the scale.
+    pub sum: f32,
     /// -4 times the sum of the codes, twice: Q4_0, whose weights are code - 8.
     pub minus_4: [i16; 2],
     /// -8 times the sum of each half of the codes, twice each: Q5_0, whose weights are code - 16.
@@ -50,8 +52,14 @@ pub struct Block16 {
     pub codes: [[i16; 2]; 16],
     /// The largest magnitude of the 256 values / 2047.
     pub scale: f32,
-    /// The sum of each half of the codes.
-    pub sums: [i32; 2],
+    /// What the values add up to: the sum of the codes, times the scale.
+    pub sum: f32,
+    /// -8 times the sum of the codes: Q4_0, whose weights are code - 8.
+    pub minus_8: i32,
+    /// -16 times the sum of the codes: Q5_0, whose weights are code - 16.
+    pub minus_16: i32,
+    /// -32 times the sum of each half of the codes: Q6_K, whose weights are code - 32.
+    pub minus_32: [i32; 2],
 }
 
 /// 256 activations in eight blocks with one scale. A vector that ends inside has zeros there.
@@ -80,6 +88,7 @@ impl Block8 {
     pub const ZERO: Block8 = Block8 {
         codes: [0; 32],
         scale: 0.0,
+        sum: 0.0,
         minus_4: [0; 2],
         minus_8: [[0; 2]; 2],
         minus_16: [[0; 2]; 2],
@@ -99,8 +108,16 @@ impl Block16 {
     pub const ZERO: Block16 = Block16 {
         codes: [[0; 2]; 16],
         scale: 0.0,
-        sums: [0; 2],
+        sum: 0.0,
+        minus_8: 0,
+        minus_16: 0,
+        minus_32: [0; 2],
     };
+
+    /// The codes in the order of the values.
+    pub fn values(&self) -> [i32; 32] {
+        std::array::from_fn(|k| self.codes[k / 4 * 2 + k % 2][k % 4 / 2].into())
+    }
 }
 
 impl Super16 {
@@ -223,14 +240,12 @@ impl Activations {
         size_of_val(&self.rows[..]) + size_of_val(&self.supers8[..]) + size_of_val(&self.supers16[..])
     }
 
-    #[allow(dead_code)]
     /// The batch in eight bits: super-block `s` of token `t` is number `s * tokens + t`.
     pub(super) fn supers8(&self) -> &[Super8] {
         assert!(self.ready8, "prepare(Form::I8) comes before multiplication");
         &self.supers8[..self.tokens * self.cols.div_ceil(256)]
     }
 
-    #[allow(dead_code)]
     /// The batch in twelve bits: super-block `s` of token `t` is number `s * tokens + t`.
     pub(super) fn supers16(&self) -> &[Super16] {
         assert!(self.ready16, "prepare(Form::I16) comes before multiplication");

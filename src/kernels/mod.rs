@@ -10,11 +10,13 @@ pub mod activations;
 pub mod attention;
 pub mod cache;
 pub mod lanes;
+mod layout;
 pub mod matrix;
+pub mod packed;
 pub mod rope;
 pub mod scalar;
 pub mod simd;
 
 pub use activations::{Activations, Form};
-pub use matrix::{Matrix, multiply};
+pub use matrix::{Matrix, multiply, multiply_as};
 pub use simd::vector;

@@ -7,11 +7,6 @@ use half::f16;
 
 use super::random::Random;
 
-/// The types that a matrix of weights can have in a model file.
-pub fn weight_types() -> impl Iterator<Item = Type> {
-    Type::ALL.into_iter()
-}
-
 /// Rows of random blocks: every code occurs, scales are random and of both signs, about 0.01.
 pub fn random_rows(ty: Type, rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
     let blocks = rows * cols / ty.block_len();
@@ -37,6 +32,21 @@ pub fn random_rows(ty: Type, rows: usize, cols: usize, random: &mut Random) -> V
         }
     }
     raw
+}
+
+/// Sets every byte of every block but the float scales.
+#[allow(dead_code)] // each test uses what it needs
+pub fn fill_codes(ty: Type, raw: &mut [u8], filling: u8) {
+    for block in raw.chunks_exact_mut(ty.block_bytes()) {
+        let scales: Vec<_> = half_fields(ty)
+            .iter()
+            .map(|&at| (at, [block[at], block[at + 1]]))
+            .collect();
+        block.fill(filling);
+        scales
+            .iter()
+            .for_each(|&(at, bytes)| block[at..at + 2].copy_from_slice(&bytes));
+    }
 }
 
 /// Where half-precision fields stand in a block.

@@ -3,5 +3,9 @@
 
 pub mod attention;
 pub mod float;
+pub mod k;
+pub mod legacy;
+pub mod q6_k;
+pub mod q8_0;
 pub mod quantise;
 pub mod vector;

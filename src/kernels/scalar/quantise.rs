@@ -1,6 +1,6 @@
 //! Activations to integers, as defined in [`crate::kernels::activations`].
 
-use crate::kernels::activations::{Block8, Block16, Sums, Super8, Super16};
+use crate::kernels::activations::{Block8, Sums, Super8, Super16};
 
 /// Magnitudes below this count as zero: their reciprocal is no finite float.
 const TINY: f32 = 1e-34;
@@ -12,10 +12,7 @@ pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
         for (x, out) in x.chunks(32).zip(&mut out.blocks) {
             *out = block8(x);
         }
-        out.sums = sums(std::array::from_fn(|j| {
-            let block = &out.blocks[j];
-            block.scale * sum(&block.codes) as f32
-        }));
+        out.sums = sums(out.blocks.map(|block| block.sum));
         out
     });
 }
@@ -27,19 +24,17 @@ pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
         let (scale, factor) = scale(x, 2047.0);
         for (x, out) in x.chunks(32).zip(&mut out.blocks) {
             let codes: Vec<i16> = x.iter().map(|&x| code(x, factor) as i16).collect();
-            let sum = |half: &[i16]| half.iter().map(|&c| i32::from(c)).sum();
-            out.sums = [sum(&codes[..16]), sum(&codes[16..])];
+            let halves = [0, 16].map(|h| codes[h..h + 16].iter().map(|&c| i32::from(c)).sum::<i32>());
+            let all = halves[0] + halves[1];
+            out.scale = scale;
+            out.sum = scale * all as f32;
+            (out.minus_8, out.minus_16) = (-8 * all, -16 * all);
+            out.minus_32 = halves.map(|half| -32 * half);
             for (four, out) in codes.chunks(4).zip(out.codes.chunks_mut(2)) {
                 out.copy_from_slice(&[[four[0], four[2]], [four[1], four[3]]]);
             }
         }
-        out.blocks
-            .iter_mut()
-            .for_each(|block: &mut Block16| block.scale = scale);
-        out.sums = sums(
-            out.blocks
-                .map(|block| scale * (block.sums[0] + block.sums[1]) as f32),
-        );
+        out.sums = sums(out.blocks.map(|block| block.sum));
         out
     });
 }
@@ -60,6 +55,7 @@ fn block8(x: &[f32]) -> Block8 {
     Block8 {
         codes,
         scale,
+        sum: scale * (halves[0] + halves[1]) as f32,
         minus_4: twice(-4 * (halves[0] + halves[1])),
         minus_8: halves.map(|half| twice(-8 * half)),
         minus_16: halves.map(|half| twice(-16 * half)),

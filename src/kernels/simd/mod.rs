@@ -1,6 +1,15 @@
 //! Kernels over `lanes`. Each has its twin of the same name in `scalar/`.
 
+// Loops over the lanes, quads and tokens of a tile count with constants and are unrolled; several arrays go by one index.
+#![allow(clippy::needless_range_loop)]
+
 pub mod attention;
+pub mod drive;
 pub mod float;
+pub mod inner;
+pub mod k;
+pub mod legacy;
+pub mod q6_k;
+pub mod q8_0;
 pub mod quantise;
 pub mod vector;

@@ -19,13 +19,7 @@ pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
             block8(x, out);
         }
         out.blocks[blocks.len()..].fill(Block8::ZERO);
-        let sums_of = |four: &[Block8]| {
-            let scales = load_f32(&[four[0].scale, four[1].scale, four[2].scale, four[3].scale]);
-            let sum = |block: &Block8| i32::from(block.minus_4[0]) / -4;
-            let sums = load_i32(&[sum(&four[0]), sum(&four[1]), sum(&four[2]), sum(&four[3])]);
-            f32x4_mul(scales, f32x4_convert_i32x4(sums))
-        };
-        out.sums = sums([sums_of(&out.blocks[..4]), sums_of(&out.blocks[4..])]);
+        out.sums = sums(&out.blocks.each_ref().map(|block| block.sum));
     });
 }
 
@@ -39,16 +33,10 @@ pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
         });
         let (scale, factor) = scale(largest, 2047.0);
         for (x, out) in blocks.iter().zip(&mut out.blocks) {
-            block16(x, f32x4_splat(factor), out);
+            block16(x, scale, f32x4_splat(factor), out);
         }
         out.blocks[blocks.len()..].fill(Block16::ZERO);
-        out.blocks.iter_mut().for_each(|block| block.scale = scale);
-        let sums_of = |four: &[Block16]| {
-            let sum = |block: &Block16| block.sums[0] + block.sums[1];
-            let sums = load_i32(&[sum(&four[0]), sum(&four[1]), sum(&four[2]), sum(&four[3])]);
-            f32x4_mul(f32x4_splat(scale), f32x4_convert_i32x4(sums))
-        };
-        out.sums = sums([sums_of(&out.blocks[..4]), sums_of(&out.blocks[4..])]);
+        out.sums = sums(&out.blocks.each_ref().map(|block| block.sum));
     });
 }
 
@@ -80,36 +68,52 @@ fn block8(x: &[f32; 32], out: &mut Block8) {
         halves[h] = i32x4_sum(i32x4_dot_i16x8(i16x8_add(low, high), ones)) as i16;
     }
     let times = |sum: i16, factor: i16| [sum.wrapping_mul(factor); 2];
+    let all = halves[0].wrapping_add(halves[1]);
     out.scale = scale;
-    out.minus_4 = times(halves[0].wrapping_add(halves[1]), -4);
+    out.sum = scale * f32::from(all);
+    out.minus_4 = times(all, -4);
     out.minus_8 = halves.map(|half| times(half, -8));
     out.minus_16 = halves.map(|half| times(half, -16));
 }
 
-fn block16(x: &[f32; 32], factor: V128, out: &mut Block16) {
+fn block16(x: &[f32; 32], scale: f32, factor: V128, out: &mut Block16) {
     // Lanes of 16 bits, 0 1 2 3 4 5 6 7 -> 0 2 1 3 4 6 5 7.
     let order = load_u8(&[0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]);
     let ones = i16x8_splat(1);
     let (x, _) = x.as_chunks();
     let (codes, _) = out.codes.as_flattened_mut().as_chunks_mut();
+    let mut halves = [0; 2];
     for h in 0..2 {
         let low = i16x8_narrow_i32x4(code(&x[4 * h], factor), code(&x[4 * h + 1], factor));
         let high = i16x8_narrow_i32x4(code(&x[4 * h + 2], factor), code(&x[4 * h + 3], factor));
         store_i16(&mut codes[2 * h], i8x16_swizzle(low, order));
         store_i16(&mut codes[2 * h + 1], i8x16_swizzle(high, order));
-        out.sums[h] = i32x4_sum(i32x4_dot_i16x8(i16x8_add(low, high), ones));
+        halves[h] = i32x4_sum(i32x4_dot_i16x8(i16x8_add(low, high), ones));
     }
+    let all = halves[0] + halves[1];
+    out.scale = scale;
+    out.sum = scale * all as f32;
+    (out.minus_8, out.minus_16) = (-8 * all, -16 * all);
+    out.minus_32 = halves.map(|half| -32 * half);
 }
 
-fn sums(sums: [V128; 2]) -> Sums {
+fn sums(sums: &[f32; 8]) -> Sums {
+    let (fours, _) = sums.as_chunks();
     let no_sign = i32x4_splat(i32::MAX);
-    let (scale, factor) = scale(i32x4_max(and(sums[0], no_sign), and(sums[1], no_sign)), 32767.0);
-    let codes = sums.map(|sums| rounded(f32x4_mul(sums, f32x4_splat(factor))));
+    let largest = i32x4_max(
+        and(load_f32(&fours[0]), no_sign),
+        and(load_f32(&fours[1]), no_sign),
+    );
+    let (scale, factor) = scale(largest, 32767.0);
+    let factor = f32x4_splat(factor);
     let mut out = Sums {
         codes: [0; 8],
         minus_scale: -scale,
     };
-    store_i16(&mut out.codes, i16x8_narrow_i32x4(codes[0], codes[1]));
+    store_i16(
+        &mut out.codes,
+        i16x8_narrow_i32x4(code(&fours[0], factor), code(&fours[1], factor)),
+    );
     out
 }
 

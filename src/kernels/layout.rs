@@ -1,0 +1,443 @@
+//! How the weights of a matrix lie in memory, and which kernels read them so.
+
+use crate::error::{Error, Kind, Result};
+use crate::kernels::activations::{Activations, Form, filled};
+use crate::kernels::lanes::{self, V128, f32x4_lanes};
+use crate::kernels::packed::{
+    BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
+};
+use crate::kernels::simd::drive::{Shape, batch};
+use crate::kernels::simd::inner::Product;
+use crate::kernels::simd::legacy::Legacy;
+use crate::kernels::simd::{float, k, legacy, q6_k, q8_0};
+use crate::quant::{self, Type};
+
+/// Weights in one layout.
+pub trait Layout: Send + Sync {
+    /// Takes rows as they are in the file, from row `first` on. They fit.
+    fn put_rows(&mut self, first: usize, raw: &[u8]);
+
+    /// The values of one row, exactly.
+    fn row(&self, row: usize, out: &mut [f32]);
+
+    /// The bytes that the weights take.
+    fn bytes(&self) -> usize;
+
+    /// The forms of the activations that there are kernels for, the best of this build first.
+    fn forms(&self) -> &'static [Form];
+
+    /// `out[t * stride + r]`, with activations that have been prepared in `form`.
+    fn multiply(&self, x: &Activations, form: Form, out: &mut [f32], stride: usize);
+}
+
+/// Zeros of this type in the layout for it.
+pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Box<dyn Layout>> {
+    let size = Size { ty, rows, cols };
+    match ty {
+        Type::F32 => Floats::zeros(size, 0.0, f32::from_le_bytes),
+        Type::F16 | Type::Bf16 => Floats::zeros(size, 0, i16::from_le_bytes),
+        Type::Q4_0 => Packed::<Group0<Nibbles>>::zeros(size),
+        Type::Q4_1 => Packed::<Group1<Nibbles>>::zeros(size),
+        Type::Q5_0 => Packed::<Group0<Fives>>::zeros(size),
+        Type::Q5_1 => Packed::<Group1<Fives>>::zeros(size),
+        Type::Q8_0 => Packed::<GroupQ8_0>::zeros(size),
+        Type::Q4K => Packed::<GroupK<Nibbles>>::zeros(size),
+        Type::Q5K => Packed::<GroupK<Fives>>::zeros(size),
+        Type::Q6K => Packed::<GroupQ6K>::zeros(size),
+        _ => Raw::zeros(size),
+    }
+}
+
+/// How many rows of this type are interleaved with one another.
+pub fn group_rows(ty: Type) -> usize {
+    match ty {
+        Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K => 8,
+        Type::Q8_0 | Type::Q6K => 4,
+        _ => 1,
+    }
+}
+
+/// What a matrix is, apart from its weights.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    ty: Type,
+    rows: usize,
+    cols: usize,
+}
+
+impl Size {
+    /// Bytes of a row in the file. No overflow: the weights have been allocated.
+    fn row_bytes(self) -> usize {
+        self.cols / self.ty.block_len() * self.ty.block_bytes()
+    }
+
+    /// `count` copies of `zero` for each of `rows` rows, or the error that there is no memory.
+    fn zeros<T: Clone>(self, rows: usize, count: usize, zero: T) -> Result<Vec<T>> {
+        let all = rows.checked_mul(count).and_then(|all| filled(all, zero).ok());
+        all.ok_or_else(|| {
+            let Size { ty, rows, cols } = self;
+            Error::new(
+                Kind::OutOfMemory,
+                format!(
+                    "no memory for {rows} x {cols} weights as {}; more shards would share the model",
+                    ty.name()
+                ),
+            )
+        })
+    }
+}
+
+/// F32, F16 and BF16: row by row, each filled up with zeros to a multiple of four.
+struct Floats<T, const BYTES: usize> {
+    size: Size,
+    values: Vec<T>,
+    read: fn([u8; BYTES]) -> T,
+    /// Halves of which some are infinite or NaN.
+    special: bool,
+}
+
+impl<T: Float<BYTES>, const BYTES: usize> Floats<T, BYTES> {
+    fn zeros(size: Size, zero: T, read: fn([u8; BYTES]) -> T) -> Result<Box<dyn Layout>> {
+        let values = size.zeros(size.rows, size.cols.next_multiple_of(4), zero)?;
+        Ok(Box::new(Floats {
+            size,
+            values,
+            read,
+            special: false,
+        }))
+    }
+
+    fn stride(&self) -> usize {
+        self.size.cols.next_multiple_of(4)
+    }
+
+    /// Values of a row from `k` on, a multiple of four, as many as `out` takes.
+    fn unfold(&self, row: usize, k: usize, out: &mut [f32]) {
+        let values = &self.values[row * self.stride() + k..][..out.len().next_multiple_of(4)];
+        for (four, out) in values.as_chunks().0.iter().zip(out.chunks_mut(4)) {
+            out.copy_from_slice(&f32x4_lanes(T::exact(self.size.ty, four))[..out.len()]);
+        }
+    }
+}
+
+/// A stored float.
+trait Float<const BYTES: usize>: Copy + Send + Sync + 'static {
+    /// Whether it is a half with the exponent of infinity.
+    fn is_special_half(self) -> bool;
+
+    /// Four floats of this type, whatever they are.
+    fn exact(ty: Type, four: &[Self; 4]) -> V128;
+
+    /// One vector times all rows.
+    fn vector(ty: Type, values: &[Self], stride: usize, x: &[f32], out: &mut [f32]);
+}
+
+impl Float<4> for f32 {
+    fn is_special_half(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn exact(_: Type, four: &[f32; 4]) -> V128 {
+        float::four_f32(four)
+    }
+
+    fn vector(_: Type, values: &[f32], stride: usize, x: &[f32], out: &mut [f32]) {
+        float::vector(values, stride, x, out, float::four_f32);
+    }
+}
+
+impl Float<2> for i16 {
+    fn is_special_half(self) -> bool {
+        self & 0x7c00 == 0x7c00
+    }
+
+    #[inline(always)]
+    fn exact(ty: Type, four: &[i16; 4]) -> V128 {
+        if ty == Type::F16 {
+            float::four_f16_special(four)
+        } else {
+            float::four_bf16(four)
+        }
+    }
+
+    fn vector(ty: Type, values: &[i16], stride: usize, x: &[f32], out: &mut [f32]) {
+        if ty == Type::F16 {
+            float::vector(values, stride, x, out, float::four_f16);
+        } else {
+            float::vector(values, stride, x, out, float::four_bf16);
+        }
+    }
+}
+
+impl<T: Float<BYTES>, const BYTES: usize> Layout for Floats<T, BYTES> {
+    fn put_rows(&mut self, first: usize, raw: &[u8]) {
+        let stride = self.stride();
+        let rows = self.values[first * stride..].chunks_exact_mut(stride);
+        for (row, raw) in rows.zip(raw.chunks_exact(self.size.row_bytes())) {
+            row.iter_mut()
+                .zip(raw.as_chunks().0)
+                .for_each(|(value, &bytes)| *value = (self.read)(bytes));
+            if self.size.ty == Type::F16 {
+                self.special |= row.iter().any(|value| value.is_special_half());
+            }
+        }
+    }
+
+    fn row(&self, row: usize, out: &mut [f32]) {
+        self.unfold(row, 0, out);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.values[..])
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::F32]
+    }
+
+    fn multiply(&self, x: &Activations, _: Form, out: &mut [f32], stride: usize) {
+        let Size { ty, rows, cols } = self.size;
+        if x.tokens() == 1 && !self.special {
+            T::vector(ty, &self.values, self.stride(), x.rows(), &mut out[..rows]);
+        } else {
+            float::batch(rows, cols, x.rows(), out, stride, &|row, k, out| {
+                self.unfold(row, k, out)
+            });
+        }
+    }
+}
+
+/// The blocks of the file, for formats without a kernel of their own.
+struct Raw {
+    size: Size,
+    blocks: Vec<u8>,
+}
+
+impl Raw {
+    fn zeros(size: Size) -> Result<Box<dyn Layout>> {
+        let row_blocks = size.cols / size.ty.block_len();
+        let row_bytes = row_blocks.saturating_mul(size.ty.block_bytes());
+        Ok(Box::new(Raw {
+            size,
+            blocks: size.zeros(size.rows, row_bytes, 0)?,
+        }))
+    }
+
+    /// Values of a row from `k` on, the begin of a block, as many as `out` takes, which are whole blocks.
+    fn unfold(&self, row: usize, k: usize, out: &mut [f32]) {
+        let Size { ty, .. } = self.size;
+        let from = row * self.size.row_bytes() + k / ty.block_len() * ty.block_bytes();
+        let raw = &self.blocks[from..][..out.len() / ty.block_len() * ty.block_bytes()];
+        quant::dequantize(ty, raw, out).expect("whole blocks, as the caller promised");
+    }
+}
+
+impl Layout for Raw {
+    fn put_rows(&mut self, first: usize, raw: &[u8]) {
+        self.blocks[first * self.size.row_bytes()..][..raw.len()].copy_from_slice(raw);
+    }
+
+    fn row(&self, row: usize, out: &mut [f32]) {
+        self.unfold(row, 0, out);
+    }
+
+    fn bytes(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::F32]
+    }
+
+    fn multiply(&self, x: &Activations, _: Form, out: &mut [f32], stride: usize) {
+        let Size { rows, cols, .. } = self.size;
+        float::batch(rows, cols, x.rows(), out, stride, &|row, k, out| {
+            self.unfold(row, k, out)
+        });
+    }
+}
+
+/// Interleaved rows; missing ones of the last group are zero.
+struct Packed<G> {
+    size: Size,
+    groups: Vec<G>,
+}
+
+/// Rows in one call of a vector kernel: short calls are optimised by the browser sooner.
+const ROWS_PER_CALL: usize = 128;
+
+impl<G: Kernels> Packed<G> {
+    fn zeros(size: Size) -> Result<Box<dyn Layout>> {
+        let groups = size.zeros(size.rows.div_ceil(G::ROWS), size.cols / G::LEN, G::ZERO)?;
+        Ok(Box::new(Packed { size, groups }))
+    }
+
+    fn per_row(&self) -> usize {
+        self.size.cols / G::LEN
+    }
+}
+
+impl<G: Kernels> Layout for Packed<G> {
+    fn put_rows(&mut self, first: usize, raw: &[u8]) {
+        let per_row = self.per_row();
+        for (r, raw) in raw.chunks_exact(self.size.row_bytes()).enumerate() {
+            let row = first + r;
+            let groups = &mut self.groups[row / G::ROWS * per_row..][..per_row];
+            for (group, block) in groups
+                .iter_mut()
+                .zip(raw.chunks_exact(self.size.ty.block_bytes()))
+            {
+                group.put(row % G::ROWS, block);
+            }
+        }
+    }
+
+    fn row(&self, row: usize, out: &mut [f32]) {
+        let groups = &self.groups[row / G::ROWS * self.per_row()..][..self.per_row()];
+        for (group, out) in groups.iter().zip(out.chunks_exact_mut(G::LEN)) {
+            group.get(row % G::ROWS, out);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.groups[..])
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        G::FORMS
+    }
+
+    fn multiply(&self, x: &Activations, form: Form, out: &mut [f32], stride: usize) {
+        let Size { rows, cols, .. } = self.size;
+        if x.tokens() == 1 {
+            let per_call = ROWS_PER_CALL / G::ROWS * self.per_row();
+            let calls = self
+                .groups
+                .chunks(per_call)
+                .zip(out[..rows].chunks_mut(ROWS_PER_CALL));
+            calls.for_each(|(groups, out)| G::vector(groups, self.per_row(), x, form, out));
+        } else {
+            G::batch(
+                &self.groups,
+                Shape {
+                    rows,
+                    cols,
+                    tokens: x.tokens(),
+                    stride,
+                },
+                x,
+                form,
+                out,
+            );
+        }
+    }
+}
+
+/// Whether kernels for eight-bit activations are built: where they are fast, and where they are tested.
+const EIGHT_BITS: bool = lanes::RELAXED || cfg!(not(all(target_arch = "wasm32", target_os = "unknown")));
+
+/// The forms of the formats with up to six bits.
+const BOTH: &[Form] = if lanes::RELAXED {
+    &[Form::I8, Form::I16]
+} else if EIGHT_BITS {
+    &[Form::I16, Form::I8]
+} else {
+    &[Form::I16]
+};
+
+/// The kernels of a group, and the tiles that were fastest for it.
+trait Kernels: Group + Send + Sync + 'static {
+    const FORMS: &'static [Form];
+
+    /// One vector times all rows of `groups`.
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]);
+
+    /// A batch times all rows.
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]);
+}
+
+impl<C: Product + BlockK + Send + Sync + 'static> Kernels for GroupK<C> {
+    const FORMS: &'static [Form] = BOTH;
+
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+        if EIGHT_BITS && form == Form::I8 {
+            k::vector8(groups, per_row, x.supers8(), out);
+        } else {
+            k::vector16(groups, per_row, x.supers16(), out);
+        }
+    }
+
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+        if EIGHT_BITS && form == Form::I8 {
+            batch::<k::Batch8<C>, 4, 2>(&mut k::Panel8::empty(), groups, shape, x.supers8(), out);
+        } else {
+            batch::<k::Batch16<C>, 2, 4>(&mut k::Panel16::empty(), groups, shape, x.supers16(), out);
+        }
+    }
+}
+
+/// [`Kernels`] of the groups that are [`Legacy`].
+macro_rules! legacy_kernels {
+    ($group:ident) => {
+        impl<C: Product + BlockLegacy + Send + Sync + 'static> Kernels for $group<C>
+        where
+            $group<C>: Legacy,
+        {
+            const FORMS: &'static [Form] = BOTH;
+
+            fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+                if EIGHT_BITS && form == Form::I8 {
+                    legacy::vector8(groups, per_row, x.supers8(), out);
+                } else {
+                    legacy::vector16(groups, per_row, x.supers16(), out);
+                }
+            }
+
+            fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+                if EIGHT_BITS && form == Form::I8 {
+                    let panel = &mut legacy::Panel8::empty();
+                    batch::<legacy::Batch8<Self>, 4, 2>(panel, groups, shape, x.supers8(), out);
+                } else {
+                    let panel = &mut legacy::Panel16::empty();
+                    batch::<legacy::Batch16<Self>, 4, 2>(panel, groups, shape, x.supers16(), out);
+                }
+            }
+        }
+    };
+}
+
+legacy_kernels!(Group0);
+legacy_kernels!(Group1);
+
+impl Kernels for GroupQ6K {
+    const FORMS: &'static [Form] = BOTH;
+
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+        if EIGHT_BITS && form == Form::I8 {
+            q6_k::vector8(groups, per_row, x.supers8(), out);
+        } else {
+            q6_k::vector16(groups, per_row, x.supers16(), out);
+        }
+    }
+
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+        if EIGHT_BITS && form == Form::I8 {
+            batch::<q6_k::Batch8, 2, 4>(&mut q6_k::Panel8::empty(), groups, shape, x.supers8(), out);
+        } else {
+            batch::<q6_k::Batch16, 2, 4>(&mut q6_k::Panel16::empty(), groups, shape, x.supers16(), out);
+        }
+    }
+}
+
+impl Kernels for GroupQ8_0 {
+    const FORMS: &'static [Form] = &[Form::I16];
+
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, _: Form, out: &mut [f32]) {
+        q8_0::vector16(groups, per_row, x.supers16(), out);
+    }
+
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, _: Form, out: &mut [f32]) {
+        batch::<q8_0::Batch16, 4, 2>(&mut q8_0::Panel16::empty(), groups, shape, x.supers16(), out);
+    }
+}

@@ -1,0 +1,53 @@
+//! Weights as the kernels read them: rows interleaved, so that one vector holds four consecutive values of each of four
+//! rows, and lane `i` of 32 bits sums row `i`. No sum ever runs across a vector.
+//!
+//! ```text
+//! byte      0  1  2  3 │ 4  5  6  7 │ 8  9 10 11 │12 13 14 15
+//! value    row 0, k..k+4  row 1        row 2        row 3
+//! ```
+//!
+//! A *group* is the same block of four or eight rows, with their scales as floats in front. A *quad* is four of its rows.
+//! Groups of one row group stand one behind the other, so a kernel reads one stream. Every group holds exactly what the
+//! blocks of the file hold, and gives it back bit for bit.
+
+mod codes;
+mod k;
+mod legacy;
+mod q6_k;
+mod q8_0;
+
+pub use codes::{Codes, Fives, Nibbles};
+pub use k::{BlockK, GroupK};
+pub use legacy::{BlockLegacy, Group0, Group1};
+pub use q6_k::GroupQ6K;
+pub use q8_0::GroupQ8_0;
+
+use half::f16;
+
+/// One block of several rows, interleaved.
+pub trait Group: Copy {
+    /// How many rows.
+    const ROWS: usize;
+
+    /// How many values of each row: 32 or 256.
+    const LEN: usize;
+
+    /// A group of weights that are all zero.
+    const ZERO: Self;
+
+    /// Takes the block of one row, as it is in the file.
+    fn put(&mut self, row: usize, block: &[u8]);
+
+    /// The values of one row, [`Group::LEN`] of them, exactly as dequantisation gives them.
+    fn get(&self, row: usize, out: &mut [f32]);
+}
+
+/// The half-precision number at an offset of a block.
+fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// `N` bytes at an offset of a block.
+fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    block[at..].first_chunk().expect("a field lies inside its block")
+}

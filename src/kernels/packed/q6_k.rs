@@ -1,0 +1,88 @@
+//! Groups of Q6_K: super-blocks of sixteen sub-blocks, each with a signed scale of eight bits.
+
+use std::mem::offset_of;
+
+use crate::quant::k::BlockQ6K;
+
+use super::codes::four_of;
+use super::{Group, bytes, half};
+
+/// Four rows of a super-block: `d * scale * (code - 32)`.
+///
+/// The four steps of a sub-block take three vectors, the fourth step in the top bits of the others:
+///
+/// ```text
+/// bit        7 6                5 4 3 2 1 0
+/// vector 0   step 3: bits 1 0   step 0
+/// vector 1   step 3: bits 3 2   step 1
+/// vector 2   step 3: bits 5 4   step 2
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct GroupQ6K {
+    /// The scales of the scales.
+    pub d: [f32; 4],
+    /// The scales: `[sub-block][row]`.
+    pub scales: [[i8; 4]; 16],
+    /// The codes: `[sub-block][vector]`.
+    pub codes: [[[u8; 16]; 3]; 16],
+}
+
+const _: () = assert!(size_of::<GroupQ6K>() == 848);
+
+impl Group for GroupQ6K {
+    const ROWS: usize = 4;
+    const LEN: usize = 256;
+    const ZERO: Self = GroupQ6K {
+        d: [0.0; 4],
+        scales: [[0; 4]; 16],
+        codes: [[[0; 16]; 3]; 16],
+    };
+
+    fn put(&mut self, row: usize, block: &[u8]) {
+        self.d[row] = half(block, offset_of!(BlockQ6K, d));
+        let scales: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, scales));
+        for (j, vectors) in self.codes.iter_mut().enumerate() {
+            self.scales[j][row] = scales[j] as i8;
+            let codes = read(block, j);
+            let (steps, _) = codes.as_chunks::<4>();
+            let step = |s: usize| u32::from_le_bytes(steps[s]);
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                let top = step(3) >> (2 * v) & 0x0303_0303;
+                *four_of(vector, row) = (step(v) | top << 6).to_le_bytes();
+            }
+        }
+    }
+
+    fn get(&self, row: usize, out: &mut [f32]) {
+        for (j, out) in out.chunks_mut(16).enumerate() {
+            let scale = self.d[row] * f32::from(self.scales[j][row]);
+            let codes = self.codes(row, j);
+            out.iter_mut()
+                .zip(codes)
+                .for_each(|(out, code)| *out = scale * (f32::from(code) - 32.0));
+        }
+    }
+}
+
+impl GroupQ6K {
+    /// The codes of sub-block `j` of one row.
+    pub fn codes(&self, row: usize, j: usize) -> [u8; 16] {
+        std::array::from_fn(|k| {
+            let byte = |v: usize| self.codes[j][v][row * 4 + k % 4];
+            match k / 4 {
+                3 => byte(0) >> 6 | byte(1) >> 6 << 2 | byte(2) >> 6 << 4,
+                step => byte(step) & 63,
+            }
+        })
+    }
+}
+
+/// The codes of sub-block `j` of a block of the file.
+fn read(block: &[u8], j: usize) -> [u8; 16] {
+    // Quarter t of the half: values 32t..32t+32, of which this sub-block is the first or second 16.
+    let (half, t, first) = (j / 8, j % 8 / 2, j % 2 * 16);
+    let low: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, ql) + 64 * half + 32 * (t % 2) + first);
+    let top: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, qh) + 32 * half + first);
+    std::array::from_fn(|k| (low[k] >> (4 * (t / 2)) & 15) | (top[k] >> (2 * t) & 3) << 4)
+}

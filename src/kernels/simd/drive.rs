@@ -1,0 +1,164 @@
+//! The loops around the kernels: rows in groups and tiles, tokens in tiles, and where results go.
+
+use std::hint::black_box;
+
+use crate::kernels::lanes::*;
+use crate::kernels::packed::Group;
+
+/// Tokens that share one unpacking of a tile of weights.
+const TOKENS: usize = 128;
+
+/// Constants that the optimiser may not see through. A count that it knew would make it unroll a loop whose body it then
+/// orders sum by sum, so that every operand stays alive and spills: 12 to 15 Gw/s for Q4_K instead of 35. A mask that
+/// it knew would be built anew in each turn of the loop: 3 to 10 % for Q6_K.
+#[derive(Clone, Copy)]
+pub struct Hidden {
+    /// 2.
+    pub two: usize,
+    /// 4.
+    pub four: usize,
+    /// 8.
+    pub eight: usize,
+    /// 16.
+    pub sixteen: usize,
+}
+
+impl Hidden {
+    /// The constants; `min` tells the optimiser the bound, so that it needs no checks.
+    #[inline(always)]
+    pub fn numbers() -> Self {
+        Hidden {
+            two: black_box(2).min(2),
+            four: black_box(4).min(4),
+            eight: black_box(8).min(8),
+            sixteen: black_box(16).min(16),
+        }
+    }
+}
+
+/// A byte in every lane, kept in a register.
+#[inline(always)]
+pub fn hidden_splat(byte: u8) -> V128 {
+    black_box(i8x16_splat(byte as i8))
+}
+
+/// One vector times all rows. `groups` holds `per_row` groups for each `Q` quads of rows; `kernel` multiplies one such row.
+#[inline(always)]
+pub fn vector<G, const Q: usize>(
+    groups: &[G],
+    per_row: usize,
+    out: &mut [f32],
+    kernel: impl Fn(&[G]) -> [V128; Q],
+) {
+    for (groups, out) in groups.chunks_exact(per_row).zip(out.chunks_mut(4 * Q)) {
+        store_quads(out, kernel(groups));
+    }
+}
+
+/// Writes the rows that there are, at most `4 * Q`.
+#[inline(always)]
+fn store_quads<const Q: usize>(out: &mut [f32], sums: [V128; Q]) {
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    for (four, sum) in fours.iter_mut().zip(sums) {
+        store_f32(four, sum);
+    }
+    if let Some(&sum) = sums.get(fours.len()) {
+        rest.copy_from_slice(&f32x4_lanes(sum)[..rest.len()]);
+    }
+}
+
+/// How a format is multiplied with a batch: `Q` quads of rows by `T` tokens at a time, a super-block of 256 values in a
+/// panel of unpacked weights.
+pub trait Tile<const Q: usize, const T: usize> {
+    /// The weights.
+    type Group: Group;
+    /// 256 activations of a token.
+    type X;
+    /// Unpacked weights of `Q` quads.
+    type Panel;
+
+    /// Unpacks a super-block of the `slot`-th row group of the panel: one group of 256 values, or up to eight of 32; none
+    /// for rows that do not exist, whose results are dropped.
+    fn unpack(panel: &mut Self::Panel, slot: usize, groups: &[Self::Group]);
+
+    /// Adds the products of the panel with the super-blocks of `N` tokens to their totals.
+    fn multiply<const N: usize>(panel: &Self::Panel, x: &[Self::X; N], totals: &mut [[V128; Q]; N]);
+}
+
+/// What a batch multiplies.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Values in a row.
+    pub cols: usize,
+    /// Vectors in the batch.
+    pub tokens: usize,
+    /// Where the results of the next token begin.
+    pub stride: usize,
+}
+
+/// A batch times all rows: `out[t * stride + r]`. Super-block `s` of token `t` is `x[s * tokens + t]`.
+#[inline(always)]
+pub fn batch<K: Tile<Q, T>, const Q: usize, const T: usize>(
+    panel: &mut K::Panel,
+    groups: &[K::Group],
+    shape: Shape,
+    x: &[K::X],
+    out: &mut [f32],
+) {
+    let Shape {
+        rows,
+        cols,
+        tokens,
+        stride,
+    } = shape;
+    let per_row = cols / K::Group::LEN;
+    let per_super = 256 / K::Group::LEN;
+    let mut totals = [[f32x4_splat(0.0); Q]; TOKENS];
+    for first_token in (0..tokens).step_by(TOKENS) {
+        let count = (tokens - first_token).min(TOKENS);
+        for first_row in (0..rows).step_by(4 * Q) {
+            totals.fill([f32x4_splat(0.0); Q]);
+            for (s, x) in x.chunks_exact(tokens).enumerate() {
+                for slot in 0..4 * Q / K::Group::ROWS {
+                    let row_group = first_row / K::Group::ROWS + slot;
+                    let row = groups
+                        .get(row_group * per_row..(row_group + 1) * per_row)
+                        .unwrap_or(&[]);
+                    let rest = row.get(s * per_super..).unwrap_or(&[]);
+                    K::unpack(panel, slot, &rest[..rest.len().min(per_super)]);
+                }
+                multiply_panel::<K, Q, T>(panel, &x[first_token..][..count], &mut totals);
+            }
+            for (t, totals) in totals.iter().take(count).enumerate() {
+                let out = &mut out[(first_token + t) * stride..][..stride];
+                let count = (rows - first_row).min(4 * Q);
+                store_quads(&mut out[first_row..][..count], *totals);
+            }
+        }
+    }
+}
+
+/// All tokens of a batch, `T` at a time and the last ones alone.
+#[inline(never)]
+fn multiply_panel<K: Tile<Q, T>, const Q: usize, const T: usize>(
+    panel: &K::Panel,
+    x: &[K::X],
+    totals: &mut [[V128; Q]; TOKENS],
+) {
+    let (tiles, rest) = x.as_chunks::<T>();
+    let (tile_totals, _) = totals.as_chunks_mut::<T>();
+    for (x, totals) in tiles.iter().zip(tile_totals) {
+        K::multiply(panel, x, totals);
+    }
+    let done = tiles.len() * T;
+    for (x, totals) in rest
+        .as_chunks::<1>()
+        .0
+        .iter()
+        .zip(totals[done..].as_chunks_mut().0)
+    {
+        K::multiply(panel, x, totals);
+    }
+}

@@ -1,0 +1,270 @@
+//! Q6_K: super-blocks of sixteen sub-blocks with a signed scale of eight bits.
+//!
+//! The plain algorithm, for one row and a super-block: `d` times the sum over sub-blocks `j` of
+//! `scale_j sum((code - 32) a)`. Codes are multiplied as they are, without sign; the 32 is taken off by one more product
+//! of the scale with the sum of the activations.
+
+use crate::kernels::activations::{Super8, Super16};
+use crate::kernels::lanes::*;
+use crate::kernels::packed::GroupQ6K;
+
+use super::drive::{self, Hidden, Tile, hidden_splat};
+use super::inner::{products16, step8, step16, wide_codes};
+
+/// Which bytes of two times four scales become the high bytes of 16-bit lanes, twice each. 128 gives a zero.
+const TWICE: [[u8; 16]; 2] = [
+    [128, 0, 128, 0, 128, 1, 128, 1, 128, 2, 128, 2, 128, 3, 128, 3],
+    [128, 4, 128, 4, 128, 5, 128, 5, 128, 6, 128, 6, 128, 7, 128, 7],
+];
+
+/// The scales of two sub-blocks, each twice, as 16-bit lanes.
+#[inline(always)]
+fn twice(scales: &[[i8; 4]; 2]) -> [V128; 2] {
+    let scales = load_low_64(&eight(scales));
+    TWICE.map(|index| i16x8_shr(i8x16_swizzle(scales, load_u8(&index)), 8))
+}
+
+#[inline(always)]
+fn eight(scales: &[[i8; 4]; 2]) -> [u8; 8] {
+    scales
+        .as_flattened()
+        .first_chunk::<8>()
+        .expect("two times four")
+        .map(|scale| scale as u8)
+}
+
+/// The four steps of a sub-block, one code per byte.
+#[inline(always)]
+fn unpack(vectors: &[[u8; 16]; 3], low: V128, top: V128) -> [V128; 4] {
+    let v = vectors.each_ref().map(load_u8);
+    // Bits 6 and 7 of each byte, moved to 0 and 1, 2 and 3, 4 and 5.
+    let tops = [
+        u16x8_shr(and(v[0], top), 6),
+        u16x8_shr(and(v[1], top), 4),
+        u16x8_shr(and(v[2], top), 2),
+    ];
+    [
+        and(v[0], low),
+        and(v[1], low),
+        and(v[2], low),
+        or(or(tops[0], tops[1]), tops[2]),
+    ]
+}
+
+/// One vector in eight bits times all rows.
+#[inline(never)]
+pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
+    let n = Hidden::numbers();
+    let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
+    drive::vector(groups, per_row, out, |row| {
+        let mut total = f32x4_splat(0.0);
+        for (group, x) in row.iter().zip(x) {
+            let mut sum = f32x4_splat(0.0);
+            for j in 0..n.eight {
+                let block = &x.blocks[j];
+                let (x, _) = block.codes.as_chunks();
+                let scales = twice(&group.scales.as_chunks().0[j]);
+                let mut products = i32x4_splat(0);
+                for h in 0..2 {
+                    let codes = unpack(&group.codes[2 * j + h], low, top);
+                    // 2 steps * 2 products * 63 * 127 = 32,004.
+                    for two in 0..2 {
+                        let step = |s: usize| maddubs(load_splat_i8x4(&x[4 * h + s]), codes[s]);
+                        let pair = i16x8_add(step(2 * two), step(2 * two + 1));
+                        products = step16(products, pair, scales[h]);
+                    }
+                    products = step16(products, load_splat_i16x2(&block.minus_16[h]), scales[h]);
+                }
+                sum = madd(f32x4_convert_i32x4(products), load_splat_f32(&block.scale), sum);
+            }
+            total = madd(sum, load_f32(&group.d), total);
+        }
+        [total]
+    });
+}
+
+/// One vector in twelve bits times all rows.
+#[inline(never)]
+pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f32]) {
+    let n = Hidden::numbers();
+    let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
+    drive::vector(groups, per_row, out, |row| {
+        let mut total = f32x4_splat(0.0);
+        for (group, x) in row.iter().zip(x) {
+            // 256 * 32 * 128 * 2047 < 2^31.
+            let mut sum = i32x4_splat(0);
+            for j in 0..n.eight {
+                let block = &x.blocks[j];
+                let scales = load_extend_i8(&eight(&group.scales.as_chunks().0[j]));
+                let scales = [i32x4_extend_low_i16x8(scales), i32x4_extend_high_i16x8(scales)];
+                for h in 0..2 {
+                    let codes = unpack(&group.codes[2 * j + h], low, top);
+                    let mut products = load_splat_i32(&block.minus_32[h]);
+                    for (s, codes) in codes.into_iter().enumerate() {
+                        let [even, odd] = wide_codes(codes);
+                        products = step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s]), even);
+                        products = step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s + 1]), odd);
+                    }
+                    sum = i32x4_add(sum, i32x4_mul(products, scales[h]));
+                }
+            }
+            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.blocks[0].scale));
+            total = madd(f32x4_convert_i32x4(sum), d, total);
+        }
+        [total]
+    });
+}
+
+/// Codes as bytes.
+pub struct Panel8<const Q: usize> {
+    /// `[block of 32][step][quad]`.
+    codes: [[[V128; Q]; 8]; 8],
+    /// `[block of 32][half][quad]`: the scales, each twice, as 16-bit lanes.
+    weights: [[[V128; Q]; 2]; 8],
+    d: [V128; Q],
+}
+
+/// A batch in eight bits.
+pub struct Batch8;
+
+impl<const Q: usize> Panel8<Q> {
+    /// A panel for any number of matrices.
+    pub fn empty() -> Self {
+        let zeros = [i32x4_splat(0); Q];
+        Panel8 {
+            codes: [[zeros; 8]; 8],
+            weights: [[zeros; 2]; 8],
+            d: zeros,
+        }
+    }
+}
+
+impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
+    type Group = GroupQ6K;
+    type X = Super8;
+    type Panel = Panel8<Q>;
+
+    #[inline(always)]
+    fn unpack(panel: &mut Panel8<Q>, slot: usize, groups: &[GroupQ6K]) {
+        let [group] = groups else { return };
+        let (low, top) = (i8x16_splat(0x3f), i8x16_splat(-64));
+        panel.d[slot] = load_f32(&group.d);
+        for j in 0..8 {
+            let weights = twice(&group.scales.as_chunks().0[j]);
+            for h in 0..2 {
+                panel.weights[j][h][slot] = weights[h];
+                for (s, codes) in unpack(&group.codes[2 * j + h], low, top).into_iter().enumerate() {
+                    panel.codes[j][4 * h + s][slot] = codes;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<const N: usize>(panel: &Panel8<Q>, x: &[Super8; N], totals: &mut [[V128; Q]; N]) {
+        let n = Hidden::numbers();
+        let mut sums = [[f32x4_splat(0.0); Q]; N];
+        for j in 0..n.eight {
+            let x = x.each_ref().map(|x| &x.blocks[j]);
+            let codes = x.map(|x| x.codes.as_chunks::<4>().0);
+            let mut products = [[i32x4_splat(0); Q]; N];
+            for h in 0..2 {
+                for two in 0..2 {
+                    let mut pairs = [[i32x4_splat(0); Q]; N];
+                    for s in [4 * h + 2 * two, 4 * h + 2 * two + 1] {
+                        let x: [V128; N] = std::array::from_fn(|t| load_splat_i8x4(&codes[t][s]));
+                        for q in 0..Q {
+                            for t in 0..N {
+                                pairs[t][q] = step8(pairs[t][q], x[t], panel.codes[j][s][q]);
+                            }
+                        }
+                    }
+                    for q in 0..Q {
+                        for t in 0..N {
+                            products[t][q] = step16(products[t][q], pairs[t][q], panel.weights[j][h][q]);
+                        }
+                    }
+                }
+                for t in 0..N {
+                    let minus = load_splat_i16x2(&x[t].minus_16[h]);
+                    for q in 0..Q {
+                        products[t][q] = step16(products[t][q], minus, panel.weights[j][h][q]);
+                    }
+                }
+            }
+            for t in 0..N {
+                let scale = load_splat_f32(&x[t].scale);
+                for q in 0..Q {
+                    sums[t][q] = madd(f32x4_convert_i32x4(products[t][q]), scale, sums[t][q]);
+                }
+            }
+        }
+        for t in 0..N {
+            for q in 0..Q {
+                totals[t][q] = madd(sums[t][q], panel.d[q], totals[t][q]);
+            }
+        }
+    }
+}
+
+/// (Code - 32) times scale, as 16-bit lanes: at most 32 * 128.
+pub struct Panel16<const Q: usize> {
+    /// `[block of 32][two values][quad]`.
+    codes: [[[V128; Q]; 16]; 8],
+    d: [V128; Q],
+}
+
+/// A batch in twelve bits.
+pub struct Batch16;
+
+impl<const Q: usize> Panel16<Q> {
+    /// A panel for any number of matrices.
+    pub fn empty() -> Self {
+        let zeros = [i32x4_splat(0); Q];
+        Panel16 {
+            codes: [[zeros; 16]; 8],
+            d: zeros,
+        }
+    }
+}
+
+impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
+    type Group = GroupQ6K;
+    type X = Super16;
+    type Panel = Panel16<Q>;
+
+    #[inline(always)]
+    fn unpack(panel: &mut Panel16<Q>, slot: usize, groups: &[GroupQ6K]) {
+        let [group] = groups else { return };
+        let (low, top) = (i8x16_splat(0x3f), i8x16_splat(-64));
+        let offset = i16x8_splat(32);
+        panel.d[slot] = load_f32(&group.d);
+        for j in 0..8 {
+            let scales = twice(&group.scales.as_chunks().0[j]);
+            for h in 0..2 {
+                for (s, codes) in unpack(&group.codes[2 * j + h], low, top).into_iter().enumerate() {
+                    for (p, codes) in wide_codes(codes).into_iter().enumerate() {
+                        let weights = i16x8_mul(i16x8_sub(codes, offset), scales[h]);
+                        panel.codes[j][8 * h + 2 * s + p][slot] = weights;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<const N: usize>(panel: &Panel16<Q>, x: &[Super16; N], totals: &mut [[V128; Q]; N]) {
+        let n = Hidden::numbers();
+        let mut sums = [[i32x4_splat(0); Q]; N];
+        for j in 0..n.eight {
+            products16(&panel.codes[j], x.each_ref().map(|x| &x.blocks[j]), &mut sums, n);
+        }
+        for t in 0..N {
+            let scale = load_splat_f32(&x[t].blocks[0].scale);
+            for q in 0..Q {
+                let d = f32x4_mul(panel.d[q], scale);
+                totals[t][q] = madd(f32x4_convert_i32x4(sums[t][q]), d, totals[t][q]);
+            }
+        }
+    }
+}
