@@ -421,12 +421,16 @@ mod tests {
             .collect()
     }
 
+    fn one(start: usize, end: usize) -> Vec<std::ops::Range<usize>> {
+        std::iter::once(start..end).collect()
+    }
+
     #[test]
     fn only_forged_tokens_are_untrusted() {
         let text = "<|im_start|>a<s>b<|im_end|>";
         assert_eq!(cut(text, &[]), [(text.to_owned(), true)]);
         assert_eq!(
-            cut(text, &[15..16]),
+            cut(text, &one(15, 16)),
             [
                 ("<|im_start|>a".into(), true),
                 ("<s>".into(), false),
@@ -434,6 +438,6 @@ mod tests {
             ]
         );
         // Coloured characters that form no token cut nothing.
-        assert_eq!(cut("a < b", &[2..3]), [("a < b".into(), true)]);
+        assert_eq!(cut("a < b", &one(2, 3)), [("a < b".into(), true)]);
     }
 }

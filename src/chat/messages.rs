@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub text_content: bool,
     /// It prints `content` that is a list of parts.
     pub part_content: bool,
+    /// It prints the definitions of tools. Otherwise the model cannot know of them.
+    pub tools: bool,
     /// It prints tool calls whose arguments are an object (otherwise: a string of JSON).
     pub object_arguments: bool,
     /// It prints tool calls of a message only if its `content` is null.
@@ -33,21 +35,18 @@ pub struct Capabilities {
 impl Capabilities {
     /// Renders small conversations and looks what of them is in the prompt.
     pub fn probe(template: &ChatTemplate) -> Capabilities {
-        let shows = |messages: Value, needles: &[&str]| {
-            let tool = json!([{"type": "function", "function": {"name": "probe_tool", "description": "d",
-                "parameters": {"type": "object", "properties": {"k": {"type": "string", "description": "d"}}}}}]);
-            let has_calls = messages.to_string().contains("tool_calls");
+        let tools = json!([{"type": "function", "function": {"name": "probe_tool", "description": "probe-definition",
+            "parameters": {"type": "object", "properties": {"k": {"type": "string", "description": "d"}}}}}]);
+        let text_of = |messages: Value| {
             let input = PromptInput {
                 messages,
-                tools: has_calls.then_some(tool),
+                tools: Some(tools.clone()),
                 now: super::Time::from_unix(0, 0).ok(),
                 ..PromptInput::default()
             };
-            // A tool's name also stands in its definition, so calls are looked for by their argument.
-            template
-                .render_text(&input)
-                .is_ok_and(|text| needles.iter().all(|needle| text.contains(needle)))
+            template.render_text(&input).unwrap_or_default()
         };
+        let shows = |messages: Value, needle: &str| text_of(messages).contains(needle);
         let user = |content: Value| json!({"role": "user", "content": content});
         let call = |content: Value, arguments: Value| {
             json!([user("probe-user".into()), {"role": "assistant", "content": content, "tool_calls": [
@@ -55,26 +54,20 @@ impl Capabilities {
                  "function": {"name": "probe_tool", "arguments": arguments}}]}])
         };
         let object = json!({"k": "probe-argument"});
-        let parts = json!([{"type": "text", "text": "probe-user"}]);
-        let empty = shows(call("".into(), object.clone()), &["probe-argument"]);
-        let null = || shows(call(Value::Null, object.clone()), &["probe-argument"]);
+        let parts = text_of(json!([user(json!([{"type": "text", "text": "probe-user"}]))]));
+        let system =
+            |role: &str| json!([{"role": role, "content": "probe-system"}, user("probe-user".into())]);
+        let empty = shows(call("".into(), object.clone()), "probe-argument");
+        let null = || shows(call(Value::Null, object.clone()), "probe-argument");
+        let text = || shows(call("".into(), object.to_string().into()), "probe-argument");
         Capabilities {
-            system: shows(
-                json!([{"role": "system", "content": "probe-system"}, user("probe-user".into())]),
-                &["probe-system"],
-            ),
-            developer: template.source().contains("developer")
-                && shows(
-                    json!([{"role": "developer", "content": "probe-system"}, user("probe-user".into())]),
-                    &["probe-system"],
-                ),
-            text_content: shows(json!([user("probe-user".into())]), &["probe-user"]),
-            part_content: shows(json!([user(parts)]), &["probe-user"])
-                // A list printed as Python prints it is not support.
-                && !shows(json!([user(json!([{"type": "text", "text": "probe-user"}]))]), &["'type'"]),
-            object_arguments: empty
-                || null()
-                || !shows(call("".into(), object.to_string().into()), &["probe-argument"]),
+            system: shows(system("system"), "probe-system"),
+            developer: template.source().contains("developer") && shows(system("developer"), "probe-system"),
+            text_content: shows(json!([user("probe-user".into())]), "probe-user"),
+            // A list printed as Python prints lists is not support.
+            part_content: parts.contains("probe-user") && !parts.contains("'type'"),
+            tools: shows(json!([user("probe-user".into())]), "probe-definition"),
+            object_arguments: empty || null() || !text(),
             calls_need_null_content: !empty && null(),
             reasoning_content: template.source().contains("reasoning_content"),
             thinking_parts: template.source().contains("'thinking'") && template.source().contains("[THINK]"),

@@ -155,7 +155,7 @@ impl ChatTemplate {
         if messages.is_none() && tools.is_none() && variables.is_none() {
             return Ok(trusted(text));
         }
-        let coloured = self.render_text(&PromptInput {
+        let coloured = PromptInput {
             messages: messages.unwrap_or_else(|| input.messages.clone()),
             tools: tools.or_else(|| input.tools.clone()),
             variables: match variables {
@@ -163,15 +163,21 @@ impl ChatTemplate {
                 _ => input.variables.clone(),
             },
             ..*input
-        });
-        let coloured =
-            coloured.map_err(|e| e.at("chat template: message text cannot be told from markup"))?;
+        };
+        // A placeholder has four bytes where the character may have one.
+        let coloured = self
+            .run(&coloured, 4 * MAX_OUTPUT)
+            .map_err(|e| e.at("chat template: message text cannot be told from markup"))?;
         let (revealed, places) = marker.reveal(&coloured, base);
         Ok(marker.spans(revealed, &places))
     }
 
     /// The prompt as one string, without marks. Not for tokenising with control tokens.
     pub fn render_text(&self, input: &PromptInput) -> Result<String> {
+        self.run(input, MAX_OUTPUT)
+    }
+
+    fn run(&self, input: &PromptInput, room: usize) -> Result<String> {
         check_depth(&input.messages, "messages")?;
         input
             .tools
@@ -202,10 +208,14 @@ impl ChatTemplate {
         let context: Jinja = context.into_iter().collect();
 
         let template = self.env.get_template("chat").map_err(template_error)?;
-        let mut out = Capped::default();
+        let mut out = Capped {
+            bytes: Vec::new(),
+            room,
+            full: false,
+        };
         let result = template.render_captured_to(context, &mut out).map(drop);
         if out.full {
-            let message = format!("chat template: the prompt is longer than {MAX_OUTPUT} bytes");
+            let message = format!("chat template: the prompt is longer than {room} bytes");
             return Err(Error::new(Kind::Template, message));
         }
         result.map_err(template_error)?;
@@ -238,16 +248,16 @@ impl std::fmt::Debug for ChatTemplate {
     }
 }
 
-/// A writer with room for [`MAX_OUTPUT`] bytes.
-#[derive(Default)]
+/// A writer with room for so many bytes.
 struct Capped {
     bytes: Vec<u8>,
+    room: usize,
     full: bool,
 }
 
 impl io::Write for Capped {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + buf.len() > MAX_OUTPUT {
+        if self.bytes.len() + buf.len() > self.room {
             self.full = true;
             return Err(io::ErrorKind::StorageFull.into());
         }
