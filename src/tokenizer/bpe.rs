@@ -327,3 +327,111 @@ impl Names<'_> {
             .or_else(|| self.steps.get([byte].as_slice()).copied())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::vocab::TokenKind;
+    use super::*;
+
+    /// All strings of `a` and `b` up to four letters, but for every fifth; and every pair that makes one of the longer
+    /// strings as a merge, in an order shuffled by `seed`.
+    fn toy(seed: u64) -> (Vec<String>, Vec<String>) {
+        let mut strings = vec![String::new()];
+        for start in 0..15 {
+            for letter in ["a", "b"] {
+                let longer = strings[start].clone() + letter;
+                strings.push(longer);
+            }
+        }
+        let mut merges: Vec<String> = Vec::new();
+        for whole in &strings {
+            merges.extend((1..whole.len()).map(|at| format!("{} {}", &whole[..at], &whole[at..])));
+        }
+        merges.sort_by_key(|merge| {
+            hash_pair(
+                seed as u32,
+                super::super::table::hash_bytes(merge.as_bytes()) as u32,
+            )
+        });
+        let tokens = strings
+            .into_iter()
+            .enumerate()
+            .filter(|(i, s)| s.len() == 1 || i % 5 != 4)
+            .map(|(_, s)| s);
+        (tokens.collect(), merges)
+    }
+
+    /// The definition: merge the leftmost pair of the lowest rank until none is left; what is no token is its letters.
+    fn by_definition(tokens: &[String], merges: &[String], piece: &str) -> Vec<u32> {
+        let mut symbols: Vec<String> = piece.chars().map(String::from).collect();
+        let rank = |pair: &[String]| merges.iter().position(|merge| *merge == pair.join(" "));
+        while let Some((_, at)) = (1..symbols.len())
+            .filter_map(|i| Some((rank(&symbols[i - 1..=i])?, i)))
+            .min()
+        {
+            let right = symbols.remove(at);
+            symbols[at - 1] += &right;
+        }
+        let id = |s: &str| tokens.iter().position(|token| token == s).map(|id| id as u32);
+        let spell = |s: &String| match id(s) {
+            Some(id) => vec![id],
+            None => s.chars().filter_map(|c| id(&c.to_string())).collect(),
+        };
+        symbols.iter().flat_map(spell).collect()
+    }
+
+    #[test]
+    fn scan_and_heap_merge_by_the_definition() {
+        for seed in 0..30u64 {
+            let (tokens, merges) = toy(seed);
+            let entries = tokens.iter().map(|token| (token.as_bytes(), TokenKind::Normal));
+            let vocab = Vocab::new(Spelling::ByteLevel, entries, tokens.len()).unwrap();
+            let merge_bytes = merges.iter().map(|merge| merge.as_bytes());
+            let bpe = Bpe::new(&vocab, Spelling::ByteLevel, merge_bytes, merges.len()).unwrap();
+            assert!(
+                !bpe.steps.is_empty(),
+                "some merges pass through strings that are no tokens"
+            );
+            for length in [0, 1, 2, 3, 7, 20, SCAN_LIMIT, SCAN_LIMIT + 1, 150] {
+                let bits = |i: usize| hash_pair(seed as u32, (length * 1000 + i) as u32);
+                let piece: String = (0..length)
+                    .map(|i| if bits(i) & 1 == 0 { 'a' } else { 'b' })
+                    .collect();
+                let expected = by_definition(&tokens, &merges, &piece);
+                for merge in [Bpe::merge_by_scan, Bpe::merge_by_heap] {
+                    let mut scratch = Scratch::default();
+                    scratch
+                        .ids
+                        .extend(piece.bytes().map(|byte| bpe.bytes[usize::from(byte)]));
+                    merge(&bpe, &vocab, 0, &mut scratch);
+                    let mut found = Vec::new();
+                    scratch
+                        .ids
+                        .iter()
+                        .for_each(|&id| bpe.emit(&vocab, id, &mut found));
+                    assert_eq!(found, expected, "seed {seed}, {piece:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_barred_token_does_not_come_from_merges() {
+        let tokens: [(&[u8], TokenKind); 4] = [
+            (b"<", TokenKind::Normal),
+            (b"s", TokenKind::Normal),
+            (b"<s", TokenKind::Control),
+            (b"ss", TokenKind::Normal),
+        ];
+        let vocab = Vocab::new(Spelling::ByteLevel, tokens.into_iter(), 4).unwrap();
+        let merges: [&[u8]; 2] = [b"< s", b"s s"];
+        let bpe = Bpe::new(&vocab, Spelling::ByteLevel, merges.into_iter(), 2).unwrap();
+        let encode = |barred| {
+            let mut out = Vec::new();
+            bpe.encode(&vocab, "<ss", barred, &mut Scratch::default(), &mut out);
+            out
+        };
+        assert_eq!(encode(0), [2, 1]);
+        assert_eq!(encode(CONTROL), [0, 3]);
+    }
+}

@@ -230,3 +230,107 @@ impl Specials {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::hash_pair;
+    use super::super::vocab::Spelling;
+    use super::*;
+
+    const NAMES: [(&str, TokenKind); 8] = [
+        ("<a>", TokenKind::Control),
+        ("<aa>", TokenKind::Control),
+        ("a><", TokenKind::Control),
+        ("><", TokenKind::UserDefined),
+        ("<b>", TokenKind::UserDefined),
+        ("<think>", TokenKind::UserDefined),
+        ("<unk>", TokenKind::Unknown),
+        ("aa", TokenKind::UserDefined),
+    ];
+
+    fn specials(strips_right: impl Fn(u32) -> bool) -> (Vocab, Specials) {
+        let tokens = NAMES.iter().map(|name| (name.0.as_bytes(), name.1));
+        let vocab = Vocab::new(Spelling::ByteLevel, tokens, NAMES.len()).unwrap();
+        let specials = Specials::new(&vocab, strips_right).unwrap();
+        (vocab, specials)
+    }
+
+    /// The definition: name by name, longest first, search every unread part from the left.
+    fn by_definition(text: &str, allowed: impl Fn(usize, Range<usize>) -> bool) -> Vec<Fragment> {
+        let mut order: Vec<usize> = (0..NAMES.len()).collect();
+        order.sort_by_key(|&id| std::cmp::Reverse(NAMES[id].0.len()));
+        let mut fragments = vec![Fragment::Text(0..text.len())];
+        for id in order {
+            let name = NAMES[id].0;
+            let mut at = 0;
+            while at < fragments.len() {
+                if let Fragment::Text(range) = fragments[at].clone() {
+                    let place = |start| start..start + name.len();
+                    let found = (range.start..range.end).find(|&i| {
+                        place(i).end <= range.end && &text[place(i)] == name && allowed(id, place(i))
+                    });
+                    if let Some(start) = found {
+                        let parts = [
+                            Fragment::Text(range.start..start),
+                            Fragment::Token(id as u32),
+                            Fragment::Text(place(start).end..range.end),
+                        ];
+                        fragments.splice(at..=at, parts);
+                    }
+                }
+                at += 1;
+            }
+        }
+        fragments.retain(|fragment| *fragment != Fragment::Text(0..0));
+        fragments.retain(|fragment| !matches!(fragment, Fragment::Text(range) if range.is_empty()));
+        fragments
+    }
+
+    #[test]
+    fn names_are_found_by_the_definition() {
+        let (vocab, specials) = specials(|_| false);
+        for seed in 0..3000u32 {
+            let bits = |i: usize| hash_pair(seed, i as u32) as usize;
+            let parts = ["<a>", "<aa", "a", ">", "<", "<b>", "<think>", "<unk>", " "];
+            let text: String = (0..seed as usize % 12)
+                .map(|i| parts[bits(i) % parts.len()])
+                .collect();
+            let control = |id: usize| matches!(NAMES[id].1, TokenKind::Control | TokenKind::Unknown);
+            for special in [false, true] {
+                let expected = by_definition(&text, |id, _| special || !control(id));
+                assert_eq!(
+                    specials.partition(&vocab, &text, Reading::Whole { special }),
+                    expected,
+                    "{text:?}"
+                );
+            }
+            let (start, end) = (bits(90) % (text.len() + 1), bits(91) % (text.len() + 1));
+            let trusted = start.min(end)..start.max(end);
+            let expected = by_definition(&text, |id, place| {
+                let inside = trusted.start <= place.start && place.end <= trusted.end;
+                // `><` and `aa` look like text, `<b>` is HTML.
+                inside || !(control(id) || NAMES[id].0 == "<think>")
+            });
+            let ranges = [trusted.clone()];
+            let found = specials.partition(&vocab, &text, Reading::Trusted(&ranges));
+            assert_eq!(found, expected, "{text:?} trusted {trusted:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_swallow_the_white_space_after_it() {
+        let (vocab, specials) = specials(|id| id == 0);
+        let text = "<a> \n x<a>\t<aa> y";
+        let expected = [
+            Fragment::Token(0),
+            Fragment::Text(6..7),
+            Fragment::Token(0),
+            Fragment::Token(1),
+            Fragment::Text(15..17),
+        ];
+        assert_eq!(
+            specials.partition(&vocab, text, Reading::Whole { special: true }),
+            expected
+        );
+    }
+}

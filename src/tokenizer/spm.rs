@@ -152,4 +152,53 @@ mod tests {
         assert_eq!(cost(0.0), cost(-0.0));
         assert!(cost(f32::NAN) > cost(f32::NEG_INFINITY));
     }
+    /// The definition: merge the leftmost pair that makes the token of the highest score until none does.
+    fn by_definition(tokens: &[(&str, f32)], text: &str) -> Vec<u32> {
+        let mut symbols: Vec<String> = text.chars().map(String::from).collect();
+        let id = |s: &str| tokens.iter().position(|token| token.0 == s);
+        loop {
+            let pairs =
+                (1..symbols.len()).filter_map(|i| Some((i, tokens[id(&symbols[i - 1..=i].concat())?].1)));
+            let best = pairs.reduce(|best, pair| if pair.1 > best.1 { pair } else { best });
+            let Some((at, _)) = best else { break };
+            let right = symbols.remove(at);
+            symbols[at - 1] += &right;
+        }
+        symbols.iter().map(|s| id(s).unwrap_or(0) as u32).collect()
+    }
+
+    #[test]
+    fn merging_follows_the_definition() {
+        // Equal scores, a score of -0, and strings that overlap in every way.
+        let tokens = [
+            ("?", -9.0),
+            ("a", -1.0),
+            ("b", -1.0),
+            ("aa", -2.0),
+            ("ab", -2.0),
+            ("ba", -1.5),
+            ("aab", 0.0),
+            ("bba", -0.0),
+            ("abab", -0.5),
+            ("aaaa", -3.0),
+            ("baab", -0.5),
+        ];
+        let entries = tokens.iter().map(|token| (token.0.as_bytes(), TokenKind::Normal));
+        let vocab = Vocab::new(super::super::vocab::Spelling::SpaceMark, entries, tokens.len()).unwrap();
+        let scores = tokens.map(|token| token.1);
+        let spm = Spm::new(&vocab, &scores, Some(0));
+        for length in 0..12u32 {
+            for bits in 0..1u32 << length {
+                let text: String = (0..length)
+                    .map(|i| if bits >> i & 1 == 0 { 'a' } else { 'b' })
+                    .collect();
+                let mut found = Vec::new();
+                spm.encode(&vocab, &text, &mut found);
+                assert_eq!(found, by_definition(&tokens, &text), "{text:?}");
+            }
+        }
+        let mut found = Vec::new();
+        spm.encode(&vocab, "aébb", &mut found);
+        assert_eq!(found, [1, 0, 0, 2, 2], "two bytes without a token");
+    }
 }
