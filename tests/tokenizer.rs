@@ -4,6 +4,7 @@
 //! The vocabularies belong to their publishers and are not in the repository; without `../shared` their tests say so.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use fanlight::Kind;
@@ -26,23 +27,28 @@ const VOCABULARIES: [&str; 11] = [
     "starcoder",
 ];
 
-/// A file of the vocabulary fixtures.
+/// A file of the fixtures.
 fn shared(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures/vocab")).join(name);
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures")).join(name);
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: {name} (../shared is absent)");
+    // Past the test harness, which hides what a passing test prints.
+    writeln!(std::io::stderr(), "SKIPPED: {name} (../shared is absent)").unwrap();
     None
 }
 
 fn vocabulary(name: &str) -> Option<Tokenizer> {
-    let file = fs::File::open(shared(&format!("ggml-vocab-{name}.gguf"))?).unwrap();
+    tokenizer(&format!("vocab/ggml-vocab-{name}.gguf"))
+}
+
+fn tokenizer(name: &str) -> Option<Tokenizer> {
+    let file = fs::File::open(shared(name)?).unwrap();
     Some(Tokenizer::from_metadata(&Gguf::read(&file).unwrap().metadata).expect(name))
 }
 
 fn vectors(name: &str) -> Vec<Value> {
-    let file = fs::read(shared(&format!("ggml-vocab-{name}.vectors.json")).unwrap()).unwrap();
+    let file = fs::read(shared(&format!("vocab/ggml-vocab-{name}.vectors.json")).unwrap()).unwrap();
     let mut file: Value = serde_json::from_slice(&file).unwrap();
     serde_json::from_value(file["cases"].take()).unwrap()
 }
@@ -105,8 +111,9 @@ fn ids_equal_the_out_files() {
         let Some(tokenizer) = vocabulary(name) else {
             continue;
         };
-        let read =
-            |end: &str| fs::read_to_string(shared(&format!("ggml-vocab-{name}.gguf{end}")).unwrap()).unwrap();
+        let read = |end: &str| {
+            fs::read_to_string(shared(&format!("vocab/ggml-vocab-{name}.gguf{end}")).unwrap()).unwrap()
+        };
         let (texts, expected) = (read(".inp"), read(".out"));
         let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
         let expected: Vec<&str> = expected.lines().collect();
@@ -250,11 +257,56 @@ fn a_megabyte_in_one_word_does_not_freeze() {
 
 #[test]
 fn word_piece_is_refused_by_name() {
-    let Some(path) = shared("ggml-vocab-bert-bge.gguf") else {
+    let Some(path) = shared("vocab/ggml-vocab-bert-bge.gguf") else {
         return;
     };
     let gguf = Gguf::read(&fs::File::open(path).unwrap()).unwrap();
     let error = Tokenizer::from_metadata(&gguf.metadata).unwrap_err();
     assert_eq!(error.kind, Kind::UnsupportedArchitecture);
     assert!(error.message.contains("\"bert\""), "{error}");
+}
+
+#[test]
+fn prompts_and_replies_of_whole_models() {
+    for name in [
+        "recital-qwen3",
+        "recital-qwen35",
+        "stories260K",
+        "tinystories-656k",
+    ] {
+        let model = if name.starts_with("recital") {
+            "q8_0"
+        } else {
+            "f32"
+        };
+        let Some(tokenizer) = tokenizer(&format!("models/{name}-{model}.gguf")) else {
+            continue;
+        };
+        let recorded = fs::read(shared(&format!("models/{name}.expected.json")).unwrap()).unwrap();
+        let recorded: Value = serde_json::from_slice(&recorded).unwrap();
+        let items = recorded["items"].as_array().unwrap();
+        assert!(items.len() >= 4, "{name}");
+        for item in items {
+            let (text, trusted) = (item["prompt"].as_str().unwrap(), true);
+            let prompt = tokenizer.with_specials(tokenizer.encode(text, true));
+            assert_eq!(prompt, ids(&item["prompt_ids"]), "{name}: {text:?}");
+            let spans = tokenizer.encode_spans(&[Span { text, trusted }]);
+            assert_eq!(tokenizer.with_specials(spans), prompt, "{name}: {text:?}");
+            let (reply, reply_ids) = match item.get("reply") {
+                Some(reply) => (reply, ids(&item["reply_ids"])),
+                None => (&item["greedy_text"], ids(&item["greedy_ids"])),
+            };
+            if item.get("greedy_text").is_some()
+                && reply_ids.iter().any(|&id| tokenizer.token_bytes(id).is_empty())
+            {
+                continue; // recorded with the names of control tokens, which are no text
+            }
+            let mut decoder = StreamDecoder::new();
+            let mut text: String = reply_ids.iter().map(|&id| decoder.push(&tokenizer, id)).collect();
+            text += &decoder.finish();
+            // The recorders differ in whether the space before a continuation belongs to it.
+            let trimmed = |text: &str| text.strip_prefix(' ').unwrap_or(text).to_string();
+            assert_eq!(trimmed(&text), trimmed(reply.as_str().unwrap()), "{name}");
+        }
+    }
 }

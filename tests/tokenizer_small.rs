@@ -1,12 +1,14 @@
 //! Vocabularies small enough to work out by hand, and hostile ones: each broken file beside a well-formed sibling.
 
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use fanlight::gguf::{Gguf, Value};
 use fanlight::tokenizer::{Span, StreamDecoder, Tokenizer};
 use fanlight::{Kind, Result};
+use random::Random;
 use support::gguf_writer::{IntoValue, Writer};
-use support::random::Random;
 
 /// How GPT-2's vocabularies write each byte: the printable ones as they are, the others moved up.
 fn disguise() -> Vec<String> {
