@@ -254,7 +254,7 @@ async function sendBody(response, file, start, end, fault) {
     if (response.destroyed) return;
     const part = chunk.subarray(0, stop - sent);
     if (part.length > 0 && !response.write(part)) {
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
+      await drained(response);
     }
     sent += part.length;
     if (sent >= stop) break;
@@ -262,6 +262,21 @@ async function sendBody(response, file, start, end, fault) {
   }
   if (sent >= cutAfter) response.socket?.destroySoon(); // what was written still arrives
   else if (sent < stallAfter) response.end();
+}
+
+/**
+ * Resolves when the response takes more, or nothing any more.
+ * @param {import('node:http').ServerResponse} response
+ * @returns {Promise<void>}
+ */
+function drained(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+  });
 }
 
 /**

@@ -60,9 +60,21 @@ class Shard {
     const { memory } = await glue.default({ module_or_path: module });
     const open: OpenFile[] = [];
     const turns = new Turns();
+    let unreadable: unknown; // the engine knows only that a source failed, the source knows why
     try {
       for (const file of files) open.push(await world.openFile(file));
-      const engine = new glue.Engine(open, { shard, shards, ...(contextLength && { contextLength }) });
+      const sources = open.map((file) => ({
+        length: file.length,
+        read(offset: number, into: Uint8Array) {
+          try {
+            file.read(offset, into);
+          } catch (error) {
+            unreadable = error;
+            throw error;
+          }
+        },
+      }));
+      const engine = new glue.Engine(sources, { shard, shards, ...(contextLength && { contextLength }) });
       const total = engine.loadTotal();
       let done = false;
       while (!done) {
@@ -72,6 +84,8 @@ class Shard {
         await turns.next();
       }
       return new Shard(engine, memory, connect(link, shard, shards));
+    } catch (error) {
+      throw unreadable ?? error;
     } finally {
       turns.close();
       // The weights are in memory: the files may be removed from storage while the model is in use.

@@ -1,0 +1,92 @@
+// The page's side of the browser tests: calls the package as an application would, and gives back what can cross to Node.
+// `browser.mjs` is the other side.
+
+import { Fanlight } from '/pkg/dist/index.js';
+
+/** @type {import('/pkg/dist/index.js').Model | undefined} */
+let model;
+/** @type {Map<string, AbortController>} */
+const aborts = new Map();
+
+/** What crosses: a result, or what kind of error it was. */
+async function settle(work) {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    return { error: { code: error.code, name: error.name, message: error.message } };
+  }
+}
+
+globalThis.lab = {
+  /** Loads; gives what is known of the model, and the progress that was told. */
+  load: ({ source, file, abort, ...options }) =>
+    settle(async () => {
+      const progress = [];
+      const what = file ? document.querySelector('input').files[0] : source;
+      const controller = new AbortController();
+      if (abort) aborts.set(abort, controller);
+      const loaded = await Fanlight.load(what, {
+        ...options,
+        signal: controller.signal,
+        onProgress: (step) => progress.push(step),
+      });
+      await model?.dispose();
+      model = loaded;
+      return { info: model.info(), progress };
+    }),
+
+  /** A whole answer. */
+  chat: (params) => settle(() => model.chat.completions.create(params)),
+  complete: (params) => settle(() => model.completions.create(params)),
+
+  /** A streamed answer: all chunks, or as many as wanted, after which it breaks out of the loop or aborts. */
+  stream: ({ breakAfter = Infinity, abortAfter = Infinity, ...params }) =>
+    settle(async () => {
+      const controller = new AbortController();
+      const kind = params.messages ? model.chat.completions : model.completions;
+      const chunks = [];
+      let abortedAt = 0;
+      try {
+        for await (const chunk of await kind.create({ ...params, stream: true }, { signal: controller.signal })) {
+          chunks.push(chunk);
+          if (chunks.length >= breakAfter) break;
+          if (chunks.length === abortAfter) {
+            abortedAt = performance.now();
+            controller.abort();
+          }
+        }
+      } catch (error) {
+        return { chunks, error: { code: error.code, message: error.message }, abortMs: performance.now() - abortedAt };
+      }
+      return { chunks };
+    }),
+
+  /** An answer that is aborted so many milliseconds after it was asked for. */
+  abortedAfter: ({ ms, ...params }) =>
+    settle(async () => {
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), ms);
+      const kind = params.messages ? model.chat.completions : model.completions;
+      return kind.create(params, { signal: controller.signal });
+    }),
+
+  /** Several requests at once, and the order in which they were done. */
+  together: (requests) =>
+    settle(async () => {
+      const order = [];
+      const answers = await Promise.all(
+        requests.map(async (params, index) => {
+          const answer = await model.completions.create(params);
+          order.push(index);
+          return answer;
+        }),
+      );
+      return { order, answers };
+    }),
+
+  tokenize: (text) => settle(() => model.tokenize(text)),
+  detokenize: (ids) => settle(() => model.detokenize(ids)),
+  countTokens: (text) => settle(() => model.countTokens(text)),
+  dispose: () => settle(() => model.dispose()),
+  abort: (name) => aborts.get(name).abort(),
+};
