@@ -637,6 +637,15 @@ fn hostile_templates_end_in_an_error() {
             "{% for i in range(1000000000000) %}{% endfor %}".into(),
         ),
         ("deep expression", format!("{{{{ {} }}}}", deep(5000))),
+        ("a chain of signs", format!("{{{{ 1{} }}}}", "+1".repeat(100_000))),
+        (
+            "a chain of words",
+            format!("{{{{ {}1 }}}}", "not ".repeat(100_000)),
+        ),
+        (
+            "a chain of filters",
+            format!("{{{{ 1{} }}}}", "|string".repeat(100_000)),
+        ),
         (
             "deep blocks",
             format!("{}x{}", "{% if 1 %}".repeat(5000), "{% endif %}".repeat(5000)),

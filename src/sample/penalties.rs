@@ -3,13 +3,16 @@
 use super::history::History;
 use super::params::Params;
 
-/// No NaN and no positive infinity: what the rest of the chain counts on.
+/// No NaN and no positive infinity: what the rest of the chain counts on. Two comparisons, false for NaN, which the
+/// compiler makes SIMD code of.
+#[inline(always)]
 pub(crate) fn sane(logit: f32) -> f32 {
-    if logit.is_nan() {
-        f32::NEG_INFINITY
+    let number = if logit > f32::NEG_INFINITY {
+        logit
     } else {
-        logit.min(f32::MAX)
-    }
+        f32::NEG_INFINITY
+    };
+    if number < f32::MAX { number } else { f32::MAX }
 }
 
 /// Adds the bias of each token, and forbids the suppressed ones.

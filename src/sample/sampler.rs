@@ -141,13 +141,15 @@ impl Sampler {
 
     /// The logits into our buffer, made sane, and forbidden where a constraint forbids them.
     fn copy(&mut self, logits: &[f32], allowed: Option<&TokenMask>) {
-        self.logits.clear();
+        self.logits.resize(logits.len(), f32::NEG_INFINITY);
         match allowed {
-            None => self
-                .logits
-                .extend(logits.iter().map(|&logit| penalties::sane(logit))),
+            None => {
+                for (place, &logit) in self.logits.iter_mut().zip(logits) {
+                    *place = penalties::sane(logit);
+                }
+            }
             Some(mask) => {
-                self.logits.resize(logits.len(), f32::NEG_INFINITY);
+                self.logits.fill(f32::NEG_INFINITY);
                 for (place, (&word, run)) in self
                     .logits
                     .chunks_mut(32)
