@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // wasi.mjs PROGRAM.wasm ARGUMENTS…
-// Runs a WASI program in this Node, with the machine's files and environment. Cargo calls it to run tests.
+// Runs a WASI program in this Node, with the files of this folder (and of ../shared). Cargo calls it to run tests.
 
 import { existsSync, realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ setFlagsFromString('--no-turbo-fast-api-calls');
 
 const [program, ...rest] = process.argv.slice(2);
 if (!program || program === '--help') {
-  console.log('wasi.mjs PROGRAM.wasm ARGUMENTS…: runs a WASI program with the files and environment of this machine');
+  console.log('wasi.mjs PROGRAM.wasm ARGUMENTS…: runs a WASI program with the files of this folder (and of ../shared)');
 } else {
   const here = process.cwd();
   // WASI follows no link that leads out of a folder it was given, so a linked ../shared is given by itself.
@@ -21,7 +21,7 @@ if (!program || program === '--help') {
     version: 'preview1',
     args: [program, ...rest],
     env: { ...process.env, RUST_TEST_THREADS: '1', PWD: here },
-    preopens: { '/': '/', '.': here, ...(existsSync(shared) ? { [shared]: realpathSync(shared) } : {}) },
+    preopens: { '.': here, [here]: here, ...(existsSync(shared) ? { [shared]: realpathSync(shared) } : {}) },
     returnOnExit: true,
   });
   const imports = /** @type {WebAssembly.Imports} */ (wasi.getImportObject());

@@ -16,15 +16,15 @@ let server;
 
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'serve-'));
-  await mkdir(path.join(folder, 'root/www'), { recursive: true });
+  await mkdir(path.join(folder, 'site/www'), { recursive: true });
   await mkdir(path.join(folder, 'models'));
-  await writeFile(path.join(folder, 'root/www/index.html'), '<!doctype html>');
-  await writeFile(path.join(folder, 'root/a.wasm'), 'wasm');
-  await writeFile(path.join(folder, 'root/.secret'), 'secret');
-  await writeFile(path.join(folder, 'root/empty.bin'), '');
+  await writeFile(path.join(folder, 'site/www/index.html'), '<!doctype html>');
+  await writeFile(path.join(folder, 'site/a.wasm'), 'wasm');
+  await writeFile(path.join(folder, 'site/.secret'), 'secret');
+  await writeFile(path.join(folder, 'site/empty.bin'), '');
   await writeFile(path.join(folder, 'outside.txt'), 'outside');
   await writeFile(path.join(folder, 'models/a b.gguf'), CONTENT);
-  server = await startServer({ root: path.join(folder, 'root'), mounts: { models: path.join(folder, 'models') } });
+  server = await startServer({ root: path.join(folder, 'site'), mounts: { models: path.join(folder, 'models') } });
 });
 beforeEach(() => {
   server.fault = () => undefined;
@@ -109,7 +109,7 @@ test('If-None-Match: nothing new', async () => {
 });
 
 test('what is not served', async () => {
-  for (const at of ['nothing', '.secret', 'models', 'models/', 'models/../root/a.wasm', '%2e%2e/outside.txt', '%', 'a%00']) {
+  for (const at of ['nothing', '.secret', 'models', 'models/', 'models/../site/a.wasm', '%2e%2e/outside.txt', '%', 'a%00']) {
     assert.equal((await get(at)).status, 404, at);
   }
   for (const at of ['/../outside.txt', '/models/../../outside.txt', '/..%2foutside.txt', '/%2e%2e%2foutside.txt', '/..\\x']) {
