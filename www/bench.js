@@ -200,7 +200,11 @@ find('settings', HTMLFormElement).addEventListener('submit', async (event) => {
     status.textContent = '';
     problem.hidden = false;
     problem.textContent =
-      error instanceof FanlightError ? `${error.message} (${error.code})` : error instanceof Error ? error.message : String(error);
+      error instanceof FanlightError
+        ? `${error.message} (${error.code})`
+        : error instanceof Error
+          ? error.message
+          : String(error);
   }
   start.disabled = false;
 });

@@ -161,6 +161,14 @@ export class Lab {
     return this.get('load', { source, ...options });
   }
 
+  /** Waits until the browser has ended all workers of the page. */
+  async workersGone() {
+    for (let times = 0; this.page.workers().length > 0; times++) {
+      if (times === 100) throw new Error(`there are still ${this.page.workers().length} workers`);
+      await this.page.waitForTimeout(50);
+    }
+  }
+
   /** What the model answers to a question. @param {string} question */
   async ask(question) {
     const messages = [{ role: 'user', content: question }];

@@ -84,7 +84,7 @@ globalThis.lab = {
       return { order, answers };
     }),
 
-  tokenize: (text) => settle(() => model.tokenize(text)),
+  tokenize: (args) => settle(() => model.tokenize(...args)),
   detokenize: (ids) => settle(() => model.detokenize(ids)),
   countTokens: (text) => settle(() => model.countTokens(text)),
   dispose: () => settle(() => model.dispose()),
