@@ -240,6 +240,8 @@ binary! {
     f32x4_lt: f32s, from_u32s, |a, b| mask(a < b);
     /// All ones in the lanes where `a > b`.
     f32x4_gt: f32s, from_u32s, |a, b| mask(a > b);
+    /// All ones in the lanes that are not equal; a NaN is equal to nothing.
+    f32x4_ne: f32s, from_u32s, |a, b| mask(a != b);
     /// All ones in the lanes that are equal; a NaN is equal to nothing.
     f32x4_eq: f32s, from_u32s, |a, b| mask(a == b);
 }
@@ -397,6 +399,18 @@ pub fn i8x16_swizzle(v: V128, index: V128) -> V128 {
 #[inline(always)]
 pub fn any_true(v: V128) -> bool {
     u64s(v) != [0, 0]
+}
+
+/// The smaller of each two lanes; beside a NaN, any of them.
+#[inline(always)]
+pub fn f32x4_min_unless_nan(a: V128, b: V128) -> V128 {
+    f32x4_pmin(a, b)
+}
+
+/// The larger of each two lanes; beside a NaN, any of them.
+#[inline(always)]
+pub fn f32x4_max_unless_nan(a: V128, b: V128) -> V128 {
+    f32x4_pmax(a, b)
 }
 
 /// `a * b + c`, rounded twice.

@@ -219,10 +219,6 @@ instructions! {
     f32x4_mul(a: V128, b: V128) = f32x4_mul;
     /// Lane by lane.
     f32x4_div(a: V128, b: V128) = f32x4_div;
-    /// `if b < a { b } else { a }`.
-    f32x4_pmin(a: V128, b: V128) = f32x4_pmin;
-    /// `if a < b { b } else { a }`.
-    f32x4_pmax(a: V128, b: V128) = f32x4_pmax;
     /// Each lane without its sign.
     f32x4_abs(v: V128) = f32x4_abs;
     /// Each lane with the other sign.
@@ -233,6 +229,8 @@ instructions! {
     f32x4_lt(a: V128, b: V128) = f32x4_lt;
     /// All ones in the lanes where `a > b`.
     f32x4_gt(a: V128, b: V128) = f32x4_gt;
+    /// All ones in the lanes that are not equal; a NaN is equal to nothing.
+    f32x4_ne(a: V128, b: V128) = f32x4_ne;
     /// All ones in the lanes that are equal; a NaN is equal to nothing.
     f32x4_eq(a: V128, b: V128) = f32x4_eq;
     /// Signed integers as floats, rounded to nearest.
@@ -245,6 +243,34 @@ instructions! {
 #[inline(always)]
 pub fn any_true(v: V128) -> bool {
     w::v128_any_true(v)
+}
+
+/// `if b < a { b } else { a }`.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+pub fn f32x4_pmin(a: V128, b: V128) -> V128 {
+    w::f32x4_pmin(a, b)
+}
+
+/// `if a < b { b } else { a }`.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+pub fn f32x4_pmax(a: V128, b: V128) -> V128 {
+    w::f32x4_pmax(a, b)
+}
+
+/// The smaller of each two lanes; beside a NaN, any of them.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+pub fn f32x4_min_unless_nan(a: V128, b: V128) -> V128 {
+    f32x4_pmin(a, b)
+}
+
+/// The larger of each two lanes; beside a NaN, any of them.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+pub fn f32x4_max_unless_nan(a: V128, b: V128) -> V128 {
+    f32x4_pmax(a, b)
 }
 
 /// `a * b + c`. Rounded twice here; once in the relaxed build where the machine has the instruction.

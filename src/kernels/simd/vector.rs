@@ -125,7 +125,7 @@ pub fn exp(x: V128) -> V128 {
     const LN_2_LOW: f32 = (core::f64::consts::LN_2 - LN_2_HIGH as f64) as f32;
     const _: () = assert!(LN_2_HIGH > LN_2 && LN_2_LOW < 0.0);
 
-    let clamped = f32x4_pmax(f32x4_pmin(x, f32x4_splat(HIGHEST)), f32x4_splat(LOWEST));
+    let clamped = f32x4_max_unless_nan(f32x4_min_unless_nan(x, f32x4_splat(HIGHEST)), f32x4_splat(LOWEST));
     let rounded = madd(clamped, f32x4_splat(LOG2_E), f32x4_splat(ROUNDER));
     let n = f32x4_sub(rounded, f32x4_splat(ROUNDER));
     let power = i32x4_shl(i32x4_add(rounded, i32x4_splat(127)), 23);
@@ -135,7 +135,9 @@ pub fn exp(x: V128) -> V128 {
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         series = madd(series, r, f32x4_splat(coefficient));
     }
-    andnot(f32x4_mul(series, power), f32x4_lt(x, f32x4_splat(LOWEST)))
+    let result = andnot(f32x4_mul(series, power), f32x4_lt(x, f32x4_splat(LOWEST)));
+    // All ones is a NaN.
+    or(result, f32x4_ne(x, x))
 }
 
 /// `x[i] = exp(x[i])`, with the error of [`exp`].
