@@ -1,7 +1,8 @@
-//! Text to ids and back with real vocabularies, against the vectors recorded from llama.cpp. (`tokenizer_small.rs` has the
-//! vocabularies made for a test.)
+//! Text to ids and back with real vocabularies, against the vectors recorded from llama.cpp.
+//! (`tokenizer_small.rs` has the vocabularies made for a test.)
 //!
-//! The vocabularies belong to their publishers and are not in the repository; without `../shared` their tests say so.
+//! The vocabularies belong to their publishers and are not in the repository; without `../shared` their tests
+//! say so.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +35,8 @@ fn shared(name: &str) -> Option<PathBuf> {
         return Some(path);
     }
     // Past the test harness, which hides what a passing test prints.
-    writeln!(std::io::stderr(), "SKIPPED: {name} (../shared is absent)").unwrap();
+    let line = format!("SKIPPED: {name} (../shared is absent)\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     None
 }
 
@@ -235,8 +237,8 @@ fn fillers_are_never_sampled() {
     assert_eq!(tokenizer.suppressed(), (151646..151936).collect::<Vec<u32>>());
 }
 
-/// A megabyte without a place to split, and a quarter of one of many other kinds: nothing may be quadratic. Freezing is
-/// the failure.
+/// A megabyte without a place to split, and a quarter of one of many other kinds: nothing may be quadratic.
+/// Freezing is the failure.
 #[test]
 fn a_megabyte_in_one_word_does_not_freeze() {
     for name in ["qwen2", "llama-spm", "gemma-4"] {

@@ -1,4 +1,5 @@
-//! Vocabularies small enough to work out by hand, and hostile ones: each broken file beside a well-formed sibling.
+//! Vocabularies small enough to work out by hand, and hostile ones: each broken file beside a well-formed
+//! sibling.
 
 #[path = "support/random.rs"]
 mod random;

@@ -1,7 +1,8 @@
-//! Byte pair encoding: within a piece, the adjacent pair with the lowest rank merges, leftmost first, until none is left.
+//! Byte pair encoding: within a piece, the adjacent pair with the lowest rank merges, leftmost first, until
+//! none is left.
 //!
-//! The merges of a large vocabulary are a quarter of a million pairs of strings in the file. Here a merge is two ids and
-//! the id they make, found by the pair in an open table: 20 bytes a merge.
+//! The merges of a large vocabulary are a quarter of a million pairs of strings in the file. Here a merge is
+//! two ids and the id they make, found by the pair in an open table: 20 bytes a merge.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -201,8 +202,8 @@ impl Bpe {
         }
     }
 
-    /// The same for long pieces: a heap of `rank << 32 | position`. An entry is stale when the pair at its position has
-    /// another rank by now; symbols only grow, so a rank never returns to a position.
+    /// The same for long pieces: a heap of `rank << 32 | position`. An entry is stale when the pair at its
+    /// position has another rank by now; symbols only grow, so a rank never returns to a position.
     fn merge_by_heap(&self, vocab: &Vocab, barred: u8, scratch: &mut Scratch) {
         let Scratch {
             ids,
@@ -333,8 +334,8 @@ mod tests {
     use super::super::vocab::TokenKind;
     use super::*;
 
-    /// All strings of `a` and `b` up to four letters, but for every fifth; and every pair that makes one of the longer
-    /// strings as a merge, in an order shuffled by `seed`.
+    /// All strings of `a` and `b` up to four letters, but for every fifth; and every pair that makes one of
+    /// the longer strings as a merge, in an order shuffled by `seed`.
     fn toy(seed: u64) -> (Vec<String>, Vec<String>) {
         let mut strings = vec![String::new()];
         for start in 0..15 {
@@ -361,7 +362,8 @@ mod tests {
         (tokens.collect(), merges)
     }
 
-    /// The definition: merge the leftmost pair of the lowest rank until none is left; what is no token is its letters.
+    /// The definition: merge the leftmost pair of the lowest rank until none is left; what is no token is its
+    /// letters.
     fn by_definition(tokens: &[String], merges: &[String], piece: &str) -> Vec<u32> {
         let mut symbols: Vec<String> = piece.chars().map(String::from).collect();
         let rank = |pair: &[String]| merges.iter().position(|merge| *merge == pair.join(" "));

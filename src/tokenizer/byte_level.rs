@@ -1,5 +1,6 @@
-//! The printable disguise that byte-level vocabularies spell bytes in (GPT-2's): the 188 bytes that print as Latin-1
-//! characters stand for themselves, the other 68 are U+0100 and up in byte order. A space is `Ġ`, a newline `Ċ`.
+//! The printable disguise that byte-level vocabularies spell bytes in (GPT-2's): the 188 bytes that print as
+//! Latin-1 characters stand for themselves, the other 68 are U+0100 and up in byte order. A space is `Ġ`, a
+//! newline `Ċ`.
 
 /// The byte that `c` stands for.
 pub(super) fn byte_of(c: char) -> Option<u8> {

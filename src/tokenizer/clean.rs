@@ -1,8 +1,8 @@
-//! The clean-up of spaces that some older vocabularies ask for when a whole text is decoded. It loses information (a text
-//! that was written `a ,b` comes back as `a,b`), so streaming never does it.
+//! The clean-up of spaces that some older vocabularies ask for when a whole text is decoded. It loses
+//! information (a text that was written `a ,b` comes back as `a,b`), so streaming never does it.
 
-/// The text without the spaces before `?`, `!`, `.` and `,`, around a lone apostrophe, and before `'s`, `'m`, `'re`, `'ve`:
-/// three passes in this order, each over what the one before it left.
+/// The text without the spaces before `?`, `!`, `.` and `,`, around a lone apostrophe, and before `'s`, `'m`,
+/// `'re`, `'ve`: three passes in this order, each over what the one before it left.
 pub(super) fn clean_spaces(text: &[u8]) -> Vec<u8> {
     before_contractions(&around_apostrophes(&before_punctuation(text)))
 }

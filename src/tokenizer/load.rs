@@ -1,5 +1,5 @@
-//! From metadata to a tokenizer. The metadata are those of a stranger's file: every length is held against the number of
-//! tokens, every id against the vocabulary.
+//! From metadata to a tokenizer. The metadata are those of a stranger's file: every length is held against
+//! the number of tokens, every id against the vocabulary.
 
 use std::borrow::Cow;
 
@@ -178,12 +178,10 @@ pub(super) fn tokenizer(meta: &Metadata) -> Result<Tokenizer> {
         Some(rule) => {
             let merges = meta.strings(&key("merges"))?.ok_or_else(|| missing("merges"))?;
             let bpe = Bpe::new(&vocab, spelling, merges.iter(), merges.len())?;
-            let gemma = spelling == Spelling::SpaceMark;
             Model::Bpe {
                 bpe,
                 rule,
-                newlines_whole: gemma,
-                space_mark: gemma,
+                space_mark: spelling == Spelling::SpaceMark,
             }
         }
         None => Model::Spm(Spm::new(&vocab, scores(meta, tokens)?, roles.unknown)),
@@ -219,7 +217,8 @@ struct Defaults {
     add_space_prefix: bool,
 }
 
-/// The family that `tokenizer.ggml.model` names: how it spells, how it splits (not at all: SentencePiece), its defaults.
+/// The family that `tokenizer.ggml.model` names: how it spells, how it splits (not at all: SentencePiece),
+/// its defaults.
 fn family(meta: &Metadata, model: &str) -> Result<(Spelling, Option<Rule>, Defaults)> {
     match model {
         "gpt2" => {
@@ -316,7 +315,8 @@ fn id(meta: &Metadata, tokens: &Strings, keys: &[&str], default: Option<u32>) ->
     Ok(found.or(default.filter(|&id| (id as usize) < tokens.len())))
 }
 
-/// Finds the tokens that are known by name, corrects their kinds, and gives the set that ends generation, ascending.
+/// Finds the tokens that are known by name, corrects their kinds, and gives the set that ends generation,
+/// ascending.
 fn known_tokens(
     meta: &Metadata,
     tokens: &Strings,
@@ -378,7 +378,8 @@ fn suppressed(meta: &Metadata, tokens: &Strings, kinds: &[TokenKind], ends: &[u3
         let filler = match kind {
             TokenKind::Unused => true,
             TokenKind::Control => text.windows(6).any(|window| window == b"unused"),
-            // Converters pad the vocabulary to the rows of the output matrix with `[PAD<id>]`, of changing types.
+            // Converters pad the vocabulary to the rows of the output matrix with `[PAD<id>]`, of changing
+            // types.
             _ => text.is_empty() || (text.starts_with(b"[PAD") && text == format!("[PAD{id}]").as_bytes()),
         };
         if filler {

@@ -6,10 +6,11 @@
 //!          └─ names of control and user-defined tokens ─▶ ids
 //! ```
 //!
-//! The ids are those of llama.cpp, with these departures. No part of a text becomes a control token by merging, only by
-//! its name where names are allowed. `tekken`, `gpt-4o` and `deepseek-v3` split as the models' own tokenizers do.
-//! A byte-level vocabulary that names no BOS or EOS has none. Like llama.cpp and unlike Qwen's own tokenizer, nothing
-//! normalises the text to NFC: a page that wants this calls `normalize()` first.
+//! The ids are those of llama.cpp, with these departures. No part of a text becomes a control token by
+//! merging, only by its name where names are allowed. `tekken`, `gpt-4o` and `deepseek-v3` split as the
+//! models' own tokenizers do. A byte-level vocabulary that names no BOS or EOS has none. Like llama.cpp and
+//! unlike Qwen's own tokenizer, nothing normalises the text to NFC: a page that wants this calls
+//! `normalize()` first.
 
 mod bpe;
 mod byte_level;
@@ -40,8 +41,8 @@ use vocab::{SPACE_MARK, Vocab};
 pub struct Span<'a> {
     /// The text.
     pub text: &'a str,
-    /// True for text of the chat template, in which the names of special tokens are those tokens; false for text from
-    /// outside.
+    /// True for text of the chat template, in which the names of special tokens are those tokens; false for
+    /// text from outside.
     pub trusted: bool,
 }
 
@@ -63,12 +64,7 @@ pub struct Tokenizer {
 /// How text between special tokens becomes ids.
 #[derive(Debug)]
 enum Model {
-    Bpe {
-        bpe: Bpe,
-        rule: Rule,
-        newlines_whole: bool,
-        space_mark: bool,
-    },
+    Bpe { bpe: Bpe, rule: Rule, space_mark: bool },
     Spm(Spm),
 }
 
@@ -85,8 +81,8 @@ struct Roles {
 }
 
 impl Tokenizer {
-    /// The tokenizer that the metadata describes. [`crate::Kind::UnsupportedArchitecture`] for one that the engine does not
-    /// have, [`crate::Kind::MalformedFile`] for metadata that contradict themselves.
+    /// The tokenizer that the metadata describes. [`crate::Kind::UnsupportedArchitecture`] for one that the
+    /// engine does not have, [`crate::Kind::MalformedFile`] for metadata that contradict themselves.
     pub fn from_metadata(meta: &Metadata) -> Result<Tokenizer> {
         load::tokenizer(meta)
     }
@@ -101,18 +97,19 @@ impl Tokenizer {
         self.len() == 0
     }
 
-    /// The ids of `text`, nothing added. The names of control tokens are those tokens if `special`, else plain text.
-    /// User-defined tokens are always found.
+    /// The ids of `text`, nothing added. The names of control tokens are those tokens if `special`, else
+    /// plain text. User-defined tokens are always found.
     pub fn encode(&self, text: &str, special: bool) -> Vec<u32> {
         self.encode_reading(text, Reading::Whole { special })
     }
 
-    /// The ids of a prompt in parts, nothing added: as of one text, for merges do not stop at the borders of spans.
+    /// The ids of a prompt in parts, nothing added: as of one text, for merges do not stop at the borders of
+    /// spans.
     ///
-    /// The names of special tokens are those tokens only where every byte of them is trusted. In untrusted text, a
-    /// user-defined token is found as well unless it looks like markup, that is begins with `<` or `[` and is no plain HTML tag:
-    /// `<think>` or `<tool_call>` written by a user is text, a run of spaces or `<table>` is the token of the vocabulary.
-    /// No merge makes one of these tokens either.
+    /// The names of special tokens are those tokens only where every byte of them is trusted. In untrusted
+    /// text, a user-defined token is found as well unless it looks like markup, that is begins with `<` or
+    /// `[` and is no plain HTML tag: `<think>` or `<tool_call>` written by a user is text, a run of spaces or
+    /// `<table>` is the token of the vocabulary. No merge makes one of these tokens either.
     pub fn encode_spans(&self, spans: &[Span<'_>]) -> Vec<u32> {
         let mut text = String::with_capacity(spans.iter().map(|span| span.text.len()).sum());
         let mut trusted: Vec<std::ops::Range<usize>> = Vec::new();
@@ -151,8 +148,8 @@ impl Tokenizer {
         ids
     }
 
-    /// The fragment as the model takes it: a space in front if asked for, and no U+2581, which means a space where
-    /// the vocabulary marks spaces with it.
+    /// The fragment as the model takes it: a space in front if asked for, and no U+2581, which means a space
+    /// where the vocabulary marks spaces with it.
     fn unmarked<'t>(&self, text: &'t str, space: bool, buffer: &'t mut String) -> &'t str {
         let marks = match &self.model {
             Model::Spm(_) => true,
@@ -180,12 +177,11 @@ impl Tokenizer {
             Model::Bpe {
                 bpe,
                 rule,
-                newlines_whole,
-                ..
+                space_mark,
             } => rule.split(text, &mut |piece| {
-                let whole =
-                    rule.ignore_merges || (*newlines_whole && piece.bytes().all(|byte| byte == b'\n'));
-                match self.whole_token(piece, barred).filter(|_| whole) {
+                // Gemma 4 has tokens for runs of newlines that its merges do not reach.
+                let whole = rule.ignore_merges || (*space_mark && piece.starts_with('\n'));
+                match whole.then(|| self.whole_token(piece, barred)).flatten() {
                     Some(id) => ids.push(id),
                     None => bpe.encode(&self.vocab, piece, barred, scratch, ids),
                 }
@@ -249,7 +245,8 @@ impl Tokenizer {
         self.roles.pad
     }
 
-    /// The ids with BOS and EOS as the file asks for; one that is there already (from a template, say) is not doubled.
+    /// The ids with BOS and EOS as the file asks for; one that is there already (from a template, say) is not
+    /// doubled.
     pub fn with_specials(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self
             .roles
@@ -268,8 +265,8 @@ impl Tokenizer {
         ids
     }
 
-    /// The bytes of a token as text: empty for control, unknown and unused tokens and for ids past the vocabulary. Not
-    /// always whole characters; see [`StreamDecoder`].
+    /// The bytes of a token as text: empty for control, unknown and unused tokens and for ids past the
+    /// vocabulary. Not always whole characters; see [`StreamDecoder`].
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         let text = self.vocab.text(id);
         match self.vocab.kind(id) {
@@ -289,8 +286,8 @@ impl Tokenizer {
         self.vocab.kind(id)
     }
 
-    /// The token with this name, or else the one that is this text: the reverse of [`Tokenizer::token_text`]. Where several
-    /// tokens are spelled alike, the lowest id.
+    /// The token with this name, or else the one that is this text: the reverse of [`Tokenizer::token_text`].
+    /// Where several tokens are spelled alike, the lowest id.
     pub fn id_of(&self, text: &[u8]) -> Option<u32> {
         self.vocab.find_name(text).or_else(|| self.vocab.find_text(text))
     }
@@ -305,14 +302,15 @@ impl Tokenizer {
         &self.end_of_generation
     }
 
-    /// The tokens that must never be sampled, ascending: those that the file says to suppress, and the fillers of the
-    /// numbering, which no training has touched.
+    /// The tokens that must never be sampled, ascending: those that the file says to suppress, and the
+    /// fillers of the numbering, which no training has touched.
     pub fn suppressed(&self) -> &[u32] {
         &self.suppressed
     }
 
-    /// The text of the ids, as llama.cpp's `detokenize` gives it: control tokens have no text, a space that encoding put in
-    /// front goes, some older vocabularies close the gap before `.` and `'s`. Bytes that are no character become U+FFFD.
+    /// The text of the ids, as llama.cpp's `detokenize` gives it: control tokens have no text, a space that
+    /// encoding put in front goes, some older vocabularies close the gap before `.` and `'s`. Bytes that are
+    /// no character become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect();
         if self.add_space_prefix && bytes.first() == Some(&b' ') {

@@ -1,7 +1,8 @@
 //! Finding the tokens that are names in a text: control, unknown and user-defined ones.
 //!
-//! The order is llama.cpp's: the longest name first, each from left to right in the text that is still unread. One walk
-//! along a trie of the names finds which of them occur at all, so a text without names is read once.
+//! The order is llama.cpp's: the longest name first, each from left to right in the text that is still
+//! unread. One walk along a trie of the names finds which of them occur at all, so a text without names is
+//! read once.
 
 use std::ops::Range;
 
@@ -28,8 +29,8 @@ pub(super) enum Reading<'a> {
         /// Read control and unknown tokens too.
         special: bool,
     },
-    /// Every name within these ranges of the text (sorted, apart from each other). Elsewhere, and across their borders,
-    /// only user-defined tokens that do not look like markup.
+    /// Every name within these ranges of the text (sorted, apart from each other). Elsewhere, and across
+    /// their borders, only user-defined tokens that do not look like markup.
     Trusted(&'a [Range<usize>]),
 }
 

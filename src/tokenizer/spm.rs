@@ -1,4 +1,5 @@
-//! SentencePiece's BPE: adjacent symbols merge when together they are a token, the highest score first, leftmost first.
+//! SentencePiece's BPE: adjacent symbols merge when together they are a token, the highest score first,
+//! leftmost first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -45,8 +46,9 @@ impl Spm {
         }
     }
 
-    /// Appends the ids of one fragment, whose spaces are spaces (the marks of the vocabulary are undone). A merge always
-    /// makes a token, so every symbol at the end is one, or a character that the vocabulary does not have.
+    /// Appends the ids of one fragment, whose spaces are spaces (the marks of the vocabulary are undone). A
+    /// merge always makes a token, so every symbol at the end is one, or a character that the vocabulary does
+    /// not have.
     pub(super) fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
         // Where each symbol begins and where the next one does; merged symbols leave the chain.
         let starts: Vec<u32> = text

@@ -2,8 +2,8 @@
 
 use super::Tokenizer;
 
-/// Turns a stream of tokens into text. A token may end in the middle of a character: its bytes wait here (at most three)
-/// until the rest comes. Bytes that can be no character become U+FFFD, as in `TextDecoder`.
+/// Turns a stream of tokens into text. A token may end in the middle of a character: its bytes wait here (at
+/// most three) until the rest comes. Bytes that can be no character become U+FFFD, as in `TextDecoder`.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     pending: Vec<u8>,
@@ -17,7 +17,8 @@ impl StreamDecoder {
         StreamDecoder::default()
     }
 
-    /// A decoder for a message of its own: drops the one space that the tokenizer puts before a text, if it does that.
+    /// A decoder for a message of its own: drops the one space that the tokenizer puts before a text, if it
+    /// does that.
     pub fn at_message_start(tokenizer: &Tokenizer) -> StreamDecoder {
         StreamDecoder {
             pending: Vec::new(),
@@ -77,7 +78,8 @@ impl StreamDecoder {
         text
     }
 
-    /// The end of the stream: U+FFFD if a character was left half, else nothing. The decoder can be used again.
+    /// The end of the stream: U+FFFD if a character was left half, else nothing. The decoder can be used
+    /// again.
     pub fn finish(&mut self) -> String {
         let half = !self.pending.is_empty();
         self.pending.clear();

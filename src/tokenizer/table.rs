@@ -1,15 +1,16 @@
-//! The one hash table shape of the tokenizer: open addressing over `u32` indices, the keys staying where they are.
+//! The one hash table shape of the tokenizer: open addressing over `u32` indices, the keys staying where they
+//! are.
 
 use crate::error::{Error, Kind, Result};
 
-/// Longest walk before a table is given up. Half-full tables of honest keys need a few dozen steps; a file whose keys
-/// were chosen to collide would otherwise make loading quadratic.
+/// Longest walk before a table is given up. Half-full tables of honest keys need a few dozen steps; a file
+/// whose keys were chosen to collide would otherwise make loading quadratic.
 const LONGEST_WALK: usize = 2048;
 
 /// Maps keys to indices; the caller knows the key of an index.
 ///
-/// A slot is an index in the low bits and, in the bits that indices leave over, a tag from the hash: most keys that are
-/// somewhere else or nowhere are told apart without a look at them, which would miss the cache.
+/// A slot is an index in the low bits and, in the bits that indices leave over, a tag from the hash: most
+/// keys that are somewhere else or nowhere are told apart without a look at them, which would miss the cache.
 #[derive(Debug)]
 pub(super) struct Table {
     slots: Vec<u32>,
@@ -54,7 +55,8 @@ impl Table {
         }
     }
 
-    /// Enters `index` unless `is_it` recognises one that is there already: the first of equal keys stays. True if entered.
+    /// Enters `index` unless `is_it` recognises one that is there already: the first of equal keys stays.
+    /// True if entered.
     pub(super) fn insert(&mut self, hash: u64, index: u32, is_it: impl Fn(u32) -> bool) -> Result<bool> {
         let (slots, tag) = (self.slots.len() - 1, self.tag(hash));
         debug_assert!(index < self.index_mask());

@@ -71,7 +71,8 @@ pub(super) struct Vocab {
 }
 
 impl Vocab {
-    /// Collects the tokens in the order of their ids. Of two tokens with one spelling, the lower id is the one found.
+    /// Collects the tokens in the order of their ids. Of two tokens with one spelling, the lower id is the
+    /// one found.
     pub(super) fn new<'a>(
         spelling: Spelling,
         tokens: impl Iterator<Item = (&'a [u8], TokenKind)>,
@@ -143,8 +144,8 @@ impl Vocab {
                 }
                 self.bytes.truncate(start);
             }
-            // A user-defined token with the mark in it is a run of spaces: text arrives without marks, so it is found as
-            // text or not at all.
+            // A user-defined token with the mark in it is a run of spaces: text arrives without marks, so it
+            // is found as text or not at all.
             Spelling::SpaceMark
                 if (text || (kind == TokenKind::UserDefined && has_mark(raw))) && !raw.contains(&b' ') =>
             {
@@ -189,8 +190,8 @@ impl Vocab {
         })
     }
 
-    /// As [`Vocab::find_text`], looking at the token `near` and the one after it first: what a caller asks for in the order
-    /// of the ids costs no search then.
+    /// As [`Vocab::find_text`], looking at the token `near` and the one after it first: what a caller asks
+    /// for in the order of the ids costs no search then.
     pub(super) fn find_text_near(&self, bytes: &[u8], near: u32) -> Option<u32> {
         let guesses = [near, near.wrapping_add(1)];
         let hit = guesses
@@ -200,8 +201,8 @@ impl Vocab {
             .or_else(|| self.find_text(bytes))
     }
 
-    /// The token with this name, of those that are not text: special tokens, bytes, and what is not in the vocabulary's
-    /// disguise.
+    /// The token with this name, of those that are not text: special tokens, bytes, and what is not in the
+    /// vocabulary's disguise.
     pub(super) fn find_name(&self, name: &[u8]) -> Option<u32> {
         self.names
             .find(hash_bytes(name), |id| slice(&self.bytes, &self.ends, id) == name)
@@ -248,8 +249,8 @@ pub(super) fn byte_value(raw: &[u8]) -> Option<u8> {
     Some((digit(high)? << 4 | digit(low)?) as u8)
 }
 
-/// True for user-defined tokens that steer a model although they are not of type control: `<think>`, `<tool_call>`,
-/// `<|fim_prefix|>`, `[TOOL]`. By their first character; what HTML writes is text.
+/// True for user-defined tokens that steer a model although they are not of type control: `<think>`,
+/// `<tool_call>`, `<|fim_prefix|>`, `[TOOL]`. By their first character; what HTML writes is text.
 fn is_markup(raw: &[u8]) -> bool {
     match raw {
         [b'<', rest @ ..] => !is_html_tag(rest),
@@ -258,8 +259,8 @@ fn is_markup(raw: &[u8]) -> bool {
     }
 }
 
-/// True for `name>` and `/name>` with the name of an HTML element that vocabularies hold (Gemma's). `s` is not among
-/// them: `</s>` ends a sequence elsewhere.
+/// True for `name>` and `/name>` with the name of an HTML element that vocabularies hold (Gemma's). `s` is
+/// not among them: `</s>` ends a sequence elsewhere.
 fn is_html_tag(after_bracket: &[u8]) -> bool {
     const ELEMENTS: &str = " a b blockquote br caption code div em h1 h2 h3 h4 h5 h6 hr i img li ol p pre span strong sub sup \
                             table tbody td tfoot th thead tr u ul ";

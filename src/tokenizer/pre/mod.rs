@@ -1,9 +1,10 @@
 //! Splitting a text into the pieces within which byte-level BPE merges: the "pre-tokenizer" that
-//! `tokenizer.ggml.pre` names. The published rules are regular expressions with look-ahead over Unicode classes; here each is
-//! a hand-written scanner, linear in the length of the text, so the product carries no regex engine.
+//! `tokenizer.ggml.pre` names. The published rules are regular expressions with look-ahead over Unicode
+//! classes; here each is a hand-written scanner, linear in the length of the text, so the product carries no
+//! regex engine.
 //!
-//! A rule is a list of passes. Each pass cuts every piece that the pass before it left: what it matches is a piece, and so
-//! is the text between two matches.
+//! A rule is a list of passes. Each pass cuts every piece that the pass before it left: what it matches is a
+//! piece, and so is the text between two matches.
 
 mod passes;
 mod words;
@@ -17,7 +18,8 @@ enum Step {
     Skip(usize),
 }
 
-/// One pass: looks at the byte position in the piece, which is a character boundary before the end of the piece.
+/// One pass: looks at the byte position in the piece, which is a character boundary before the end of the
+/// piece.
 type Pass = fn(&str, usize) -> Step;
 
 /// A split rule, with the habits of the tokenizers that bear its name.

@@ -1,4 +1,5 @@
-//! The small passes that some rules run before or after the one that cuts words. Each function quotes its expression.
+//! The small passes that some rules run before or after the one that cuts words. Each function quotes its
+//! expression.
 
 use super::super::unicode::{Class, class};
 use super::{Step, char_at, run_end};

@@ -1,5 +1,5 @@
-//! The passes that cut running text into words, numbers, punctuation and white space. Each function quotes its regular
-//! expression; alternatives are tried in that order, and each repeats as often as it can.
+//! The passes that cut running text into words, numbers, punctuation and white space. Each function quotes
+//! its regular expression; alternatives are tried in that order, and each repeats as often as it can.
 
 use super::super::unicode::{Class, class};
 use super::{Step, char_at, run_end};
@@ -101,8 +101,9 @@ fn is_lower(c: char) -> bool {
     matches!(class(c), Class::Lower | Class::Letter | Class::Mark)
 }
 
-/// The end of `[UPPER]*[LOWER]+` at `at`. The two classes share the letters without case, so when no small letter follows
-/// the run of capitals, the run gives back what comes after the last character that both classes hold.
+/// The end of `[UPPER]*[LOWER]+` at `at`. The two classes share the letters without case, so when no small
+/// letter follows the run of capitals, the run gives back what comes after the last character that both
+/// classes hold.
 fn capitalised_end(text: &str, at: usize) -> Option<usize> {
     let capitals = run_end(text, at, is_upper);
     let end = run_end(text, capitals, is_lower);
