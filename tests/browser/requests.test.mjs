@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Lab, launch, MODES, serve, TINY } from './support/browser.mjs';
+import { golden, Lab, launch, MODES, serve, TINY } from './support/browser.mjs';
 
 const poem = [{ role: 'user', content: 'Recite a poem.' }];
 const fanlight = [{ role: 'user', content: 'What is Fanlight?' }];
@@ -63,6 +63,36 @@ test('the shared beginning of a conversation is not computed again', async (t) =
   const fresh = await lab.get('chat', { messages: turn });
   assert.equal(fresh.usage.prompt_tokens_details.cached_tokens, 0);
   assert.deepEqual(fresh.choices, second.choices);
+});
+
+test('tool calls come in a stream, too', async (t) => {
+  const server = await serve(t);
+  const lab = await Lab.open(await launch(t), server);
+  await lab.load(TINY);
+  const { chats } = await golden('tiny-chat.expected.json');
+  const { messages, tools, message } = chats.find((/** @type {any} */ { name }) => name === 'two-tool-calls');
+  const { chunks } = await lab.get('stream', { messages, tools, temperature: 0 });
+  const deltas = chunks.flatMap((/** @type {any} */ chunk) => chunk.choices[0].delta.tool_calls ?? []);
+  assert.deepEqual(
+    deltas.map((/** @type {any} */ { index, type, function: call }) => [
+      index,
+      type,
+      call.name,
+      JSON.parse(call.arguments),
+    ]),
+    message.tool_calls.map((/** @type {any} */ call, /** @type {number} */ index) => {
+      return [index, 'function', call.function.name, call.function.arguments];
+    }),
+  );
+  assert.equal(new Set(deltas.map((/** @type {any} */ { id }) => id)).size, 2);
+  assert.equal(textOf(chunks), '');
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'tool_calls');
+
+  // The conversation goes on with what was streamed: arguments are JSON in a string here.
+  const calls = deltas.map((/** @type {any} */ { index: _, ...call }) => call);
+  const tool = (/** @type {any} */ { id }) => ({ role: 'tool', tool_call_id: id, content: '{"sky": "sunny"}' });
+  const turn = [...messages, { role: 'assistant', content: null, tool_calls: calls }, ...calls.map(tool)];
+  assert.equal((await lab.get('chat', { messages: turn, tools, max_tokens: 3 })).usage.completion_tokens, 3);
 });
 
 test('limits, stops, seeds and likelihoods', async (t) => {

@@ -5,7 +5,7 @@ import { utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Lab, launch, MODES, modelRequests, ROOT, serve, TINY } from './support/browser.mjs';
-import { folderOf, replaced, tinyModel } from './support/files.mjs';
+import { folderOf, replaced, splitInTwo, tinyModel } from './support/files.mjs';
 
 const QUESTION = 'What is Fanlight?';
 const ANSWER = /^Fanlight runs small open language models inside a web page\./;
@@ -119,6 +119,40 @@ test('a file that changes during the download is refused; the next try gets the 
   const { info } = await lab.load('/changing/model.gguf');
   assert.equal(info.name, 'Fanlight tiny-chut');
   assert.match(await lab.ask(QUESTION), ANSWER);
+});
+
+test('a model of another site goes on, too, without asking that site for permission first', async (t) => {
+  const models = await serve(t, { cors: true });
+  const server = await serve(t, { isolated: true, models: models.url });
+  const lab = await Lab.open(await launch(t), server);
+  models.fault = () => (models.requests.length === 1 ? { cutAfter: 1_000_000 } : undefined);
+  await lab.load(models.url + TINY.slice(1), { threads: 2 });
+  assert.match(await lab.ask(QUESTION), ANSWER);
+  assert.deepEqual(
+    models.requests.map(({ method, headers }) => [method, headers.range !== undefined, headers['if-range']]),
+    [
+      ['GET', false, undefined],
+      ['GET', true, undefined],
+    ],
+  );
+});
+
+test('a model in several files is one model', async (t) => {
+  const [first = '', second = ''] = splitInTwo(await tinyModel());
+  const folder = await folderOf(t, { 'tiny-00001-of-00002.gguf': first, 'tiny-00002-of-00002.gguf': second });
+  const server = await serve(t, { mounts: { split: folder } });
+  const lab = await Lab.open(await launch(t), server);
+  const { info, progress } = await lab.load('/split/tiny-00001-of-00002.gguf', { threads: 2 });
+  assert.equal(info.fileBytes, first.length + second.length);
+  const downloads = progress.filter((/** @type {any} */ { phase }) => phase === 'download');
+  assert.equal(downloads.at(-1).loaded, info.fileBytes);
+  assert.equal(downloads.at(-1).total, info.fileBytes);
+  assert.match(await lab.ask(QUESTION), ANSWER);
+  assert.equal((await lab.load('/split/tiny-00001-of-00002.gguf')).info.source, 'storage');
+  assert.equal(modelRequests(server).length, 2);
+
+  await lab.page.setInputFiles('input', path.join(folder, 'tiny-00002-of-00002.gguf'));
+  assert.equal((await lab.fail('load', { file: true })).code, 'invalid-argument'); // the other one is missing
 });
 
 test('two tabs that want the same file download it once', async (t) => {

@@ -51,14 +51,16 @@ export async function shared(name) {
 /**
  * A server that serves this project, and ends with the test.
  * @param {TestContext} t
- * @param {{ isolated?: boolean, mounts?: Record<string, string> }} [options]
+ * @param {{ isolated?: boolean, mounts?: Record<string, string>, cors?: boolean, models?: string }} [options] `models`: an
+ *   address that pages may load models from, besides their own
  */
-export async function serve(t, { isolated = false, mounts = {} } = {}) {
+export async function serve(t, { isolated = false, mounts = {}, cors = false, models = '' } = {}) {
   const server = await startServer({
     root: ROOT,
     mounts: { shared: SHARED, ...mounts },
     isolated,
-    headers: { 'Content-Security-Policy': CSP },
+    cors,
+    headers: { 'Content-Security-Policy': CSP.replace("connect-src 'self'", `connect-src 'self' ${models}`) },
   });
   t.after(() => server.close());
   return server;
