@@ -15,6 +15,7 @@ import { bytes, perSecond } from './format.js';
  * @property {'auto' | 'simd128' | 'relaxed'} [build]
  * @property {'auto' | 'shared' | 'messages'} [transport]
  * @property {number} [contextLength]
+ * @property {'f32' | 'f16' | 'q16' | 'q8'} [kvType]
  */
 
 /**
@@ -36,8 +37,8 @@ let loaded;
  * @param {BenchOptions} options
  * @param {(text: string) => void} tell
  */
-async function load({ model, threads, build, transport, contextLength }, tell = () => {}) {
-  const key = JSON.stringify([model, threads, build, transport, contextLength]);
+async function load({ model, threads, build, transport, contextLength, kvType }, tell = () => {}) {
+  const key = JSON.stringify([model, threads, build, transport, contextLength, kvType]);
   if (loaded?.key !== key) {
     const previous = await loaded?.model.catch(() => undefined);
     await previous?.dispose();
@@ -46,6 +47,7 @@ async function load({ model, threads, build, transport, contextLength }, tell = 
       ...(build && { build }),
       ...(transport && { transport }),
       ...(contextLength && { contextLength }),
+      ...(kvType && { kvType }),
       onProgress: (/** @type {{ phase: string, loaded: number, total?: number }} */ { phase, loaded, total }) =>
         tell(`${phase}: ${bytes(loaded)}${total ? ` of ${bytes(total)}` : ''}`),
     };

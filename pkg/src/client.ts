@@ -8,6 +8,7 @@ import type {
   Build,
   GenerateEvent,
   GenerateResult,
+  KvType,
   LoadEvent,
   ShardCalls,
   StorageCalls,
@@ -48,6 +49,7 @@ export interface Assignment {
   readonly shards: number;
   readonly transport: 'shared' | 'messages';
   readonly contextLength: number | undefined;
+  readonly kvType: KvType | undefined;
 }
 
 /** A worker that does not answer a cancelled call for so long is taken for dead. */

@@ -3,6 +3,8 @@
  * sources, computes until it needs the world, and says what it needs. `worker.ts` gives it that and runs it again.
  */
 
+import type { KvType } from './protocol.js';
+
 /** One file of the model, readable at any place. Synchronous: the engine reads while it loads. */
 export interface Source {
   readonly length: number;
@@ -16,6 +18,8 @@ export interface EngineOptions {
   readonly shards: number;
   /** Positions to keep; without it the engine chooses from what the model was trained for. */
   readonly contextLength?: number;
+  /** How keys and values are kept; without it the engine chooses. */
+  readonly kvType?: KvType;
 }
 
 /** What the file says about the model, and what this shard of it weighs. */
@@ -24,6 +28,7 @@ export interface EngineInfo {
   readonly name: string;
   readonly parameters: number;
   readonly contextLength: number;
+  readonly kvType: KvType;
   readonly quantization: string;
   readonly vocabularySize: number;
   /** Bytes of weights, cache and buffers in this shard's memory. */

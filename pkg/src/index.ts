@@ -22,5 +22,5 @@ export type { FanlightErrorCode } from './errors.js';
 export type { LoadOptions, ModelPart, Progress } from './load.js';
 export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
 export type * from './openai.js';
-export type { Build } from './protocol.js';
+export type { Build, KvType } from './protocol.js';
 export type { Stream } from './stream.js';

@@ -5,7 +5,7 @@ import { aborted, asFanlightError, FanlightError, invalidArgument } from './erro
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
 import { Model } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
-import type { Build, StoredFile, StoreEvent } from './protocol.js';
+import type { Build, KvType, StoredFile, StoreEvent } from './protocol.js';
 
 /** Where a model comes from: an address, or a file that the visitor chose. */
 export type ModelPart = string | URL | Blob;
@@ -20,6 +20,11 @@ export interface LoadOptions {
   threads?: number | 'auto';
   /** Tokens that prompt and answer may have together. Without it, what the model was made for, within reason. */
   contextLength?: number;
+  /**
+   * How keys and values of the context are kept: `q16` (14-bit integers; the default), `f16`, `q8` (half the memory, coarser;
+   * not for Qwen 2.5), or `f32`.
+   */
+  kvType?: KvType;
   /** Which build of the engine. Without it, the fastest that the browser can run. */
   build?: 'auto' | Build;
   /** How the workers exchange. Without it, by shared memory in a cross-origin isolated page, by messages elsewhere. */
@@ -75,7 +80,7 @@ interface Plan extends Settings {
 }
 
 async function prepare(crew: Crew, plan: Plan, signal: AbortSignal): Promise<Model> {
-  const { features, build, contextLength, parts } = plan;
+  const { features, build, contextLength, kvType, parts } = plan;
   const compiling = compileModule(build); // while the file comes
   compiling.catch(() => {}); // heard below
   const report = reporter(plan.onProgress);
@@ -86,7 +91,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal): Promise<Mod
   const { transport } = plan;
   const fromCache = files.every((file) => file.fromCache);
   const all = await crew.open(
-    { build, module, files, shards, transport, contextLength },
+    { build, module, files, shards, transport, contextLength, kvType },
     { signal, onProgress: (loaded, total) => report({ phase: 'load', loaded, total, fromCache }) },
   );
   const [leader] = all;
@@ -99,6 +104,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal): Promise<Mod
     parameters: leader.parameters,
     vocabularySize: leader.vocabularySize,
     contextLength: leader.contextLength,
+    kvType: leader.kvType,
     weightBytes: sum('weightBytes'),
     kvBytes: sum('kvBytes'),
     bufferBytes: sum('bufferBytes'),
@@ -197,12 +203,13 @@ interface Settings {
   readonly signal: AbortSignal | undefined;
   readonly threads: number | undefined;
   readonly contextLength: number | undefined;
+  readonly kvType: KvType | undefined;
   readonly build: 'auto' | Build;
   readonly transport: 'auto' | 'shared' | 'messages';
   readonly cache: boolean;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'build', 'transport', 'cache']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -215,6 +222,7 @@ function checkOptions(value: LoadOptions): Settings {
     threads:
       options['threads'] === 'auto' ? undefined : number(options, 'threads', { min: 1, max: MOST_SHARDS, whole: true }),
     contextLength: number(options, 'contextLength', { min: 1, max: 2 ** 31, whole: true }),
+    kvType: oneOf(options, 'kvType', ['f32', 'f16', 'q16', 'q8']),
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,

@@ -12,7 +12,7 @@ import type {
   RequestOptions,
 } from './openai.js';
 import { checkChat, checkCompletion, checkTokens, flag, known } from './params.js';
-import type { Build } from './protocol.js';
+import type { Build, KvType } from './protocol.js';
 import type { Stream } from './stream.js';
 
 /** What is loaded, and how. */
@@ -25,6 +25,8 @@ export interface ModelInfo {
   readonly vocabularySize: number;
   /** Tokens that prompt and answer may have together. */
   readonly contextLength: number;
+  /** How keys and values are kept. */
+  readonly kvType: KvType;
   /** Bytes in the memories of all shards: weights, cache, and everything else. */
   readonly weightBytes: number;
   readonly kvBytes: number;

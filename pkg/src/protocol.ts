@@ -63,8 +63,12 @@ export interface OpenParams {
   readonly shard: number;
   readonly shards: number;
   readonly contextLength: number | undefined;
+  readonly kvType: KvType | undefined;
   readonly link: Link;
 }
+
+/** How keys and values are kept: see `LoadOptions.kvType`. */
+export type KvType = 'f32' | 'f16' | 'q16' | 'q8';
 
 /** The two builds of the engine. */
 export type Build = 'simd128' | 'relaxed';

@@ -55,7 +55,7 @@ class Shard {
   }
 
   static async open(world: ShardWorld, params: OpenParams, { emit, signal }: Call<LoadEvent>): Promise<Shard> {
-    const { build, module, files, shard, shards, contextLength, link } = params;
+    const { build, module, files, shard, shards, contextLength, kvType, link } = params;
     const glue = await world.importEngine(build);
     const { memory } = await glue.default({ module_or_path: module });
     const open: OpenFile[] = [];
@@ -74,7 +74,8 @@ class Shard {
           }
         },
       }));
-      const engine = new glue.Engine(sources, { shard, shards, ...(contextLength && { contextLength }) });
+      const options = { shard, shards, ...(contextLength && { contextLength }), ...(kvType && { kvType }) };
+      const engine = new glue.Engine(sources, options);
       const total = engine.loadTotal();
       let done = false;
       while (!done) {

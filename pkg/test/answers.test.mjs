@@ -135,6 +135,7 @@ for (const [option, options] of /** @type {[string, any][]} */ ([
   ['threads', { threads: 0 }],
   ['threads', { threads: 1.5 }],
   ['contextLength', { contextLength: '2k' }],
+  ['kvType', { kvType: 'q4' }],
   ['build', { build: 'fast' }],
   ['transport', { transport: 'mail' }],
   ['cache', { cache: 'no' }],

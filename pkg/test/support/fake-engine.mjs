@@ -45,6 +45,7 @@ export class FakeEngine {
       name: 'Fake',
       parameters: 1,
       contextLength: 100,
+      kvType: /** @type {const} */ ('q16'),
       quantization: 'none',
       vocabularySize: 256,
       weightBytes: 10,
