@@ -23,9 +23,9 @@ start: node_modules/.package-lock.json ## build everything and serve the page on
 serve: ## serve what is already built
 	@exec node tools/serve.mjs $(ARGS)
 
-test: e2e-tools check ## run every check and every test
-	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs --no-opt
-	@$(STEP) "Compiling the package" $(MAKE) --no-print-directory js
+test: $(if $(findstring browser,$(SUITES)),e2e-tools) node_modules/.package-lock.json fmt clippy ## run every check and every test
+	@$(STEP) "Building the engine for the browser, for tests" node tools/wasm.mjs --no-opt
+	@$(MAKE) --no-print-directory tsc
 	@node tools/test.mjs $(SUITES)
 
 check: fmt clippy tsc ## formatter, clippy and type checker

@@ -181,7 +181,10 @@ function run(label, program, args, env = {}) {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => console.log(`  [${label}] ${line}`));
+      createInterface({ input: stream }).on('line', (line) => {
+        // Several builds begin at once, and each waits a moment for the others.
+        if (!line.includes('Blocking waiting for file lock on package cache')) console.log(`  [${label}] ${line}`);
+      });
     }
     child.on('error', reject);
     child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`${label}: ${program} ended with ${code}`))));
