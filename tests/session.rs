@@ -425,6 +425,11 @@ fn bad_requests_are_refused_by_name_and_harm_nothing() {
             Kind::InvalidArgument,
             "logit_bias",
         ),
+        (
+            json!({ "prompt": "a", "sampling": { "logit_bias": { "1536": 1 } } }),
+            Kind::InvalidArgument,
+            "1536",
+        ),
         (json!({ "messages": "hello" }), Kind::InvalidArgument, "messages"),
     ];
     for (value, kind, part) in cases {

@@ -88,6 +88,13 @@ impl Leader {
     pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
         request.validate()?;
         let params = request.params(&self.defaults, |text| self.tokenizer.encode(text, false))?;
+        if let Some((id, _)) = params
+            .logit_bias
+            .iter()
+            .find(|(id, _)| *id as usize >= self.tokenizer.len())
+        {
+            return Err(self.no_such_token(*id).at("logit_bias"));
+        }
         let (prompt, reply) = self.prompt(&request)?;
         if prompt.is_empty() {
             return Err(Error::new(
@@ -144,11 +151,7 @@ impl Leader {
     fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ReplyParser>)> {
         if let Some(ids) = &request.prompt_tokens {
             if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokenizer.len()) {
-                let message = format!(
-                    "token id {id}: the vocabulary has {} tokens",
-                    self.tokenizer.len()
-                );
-                return Err(Error::new(Kind::InvalidArgument, message));
+                return Err(self.no_such_token(*id));
             }
             return Ok((ids.clone(), None));
         }
@@ -180,6 +183,14 @@ impl Leader {
         self.requests += 1;
         options.id_salt = self.requests;
         Ok((ids, Some(ReplyParser::new(options))))
+    }
+
+    pub(super) fn no_such_token(&self, id: u32) -> Error {
+        let message = format!(
+            "token id {id}: the vocabulary has {} tokens",
+            self.tokenizer.len()
+        );
+        Error::new(Kind::InvalidArgument, message)
     }
 
     /// The token that begins every text, where the file asks for it and the template has not written it.

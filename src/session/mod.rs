@@ -110,14 +110,11 @@ impl Session {
 
     /// Text of token ids, on the leader.
     pub fn detokenize(&self, ids: &[u32]) -> Result<String> {
-        let tokenizer = self.tokenizer()?;
-        if let Some(id) = ids.iter().find(|id| **id as usize >= tokenizer.len()) {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                format!("token id {id}: the vocabulary has {} tokens", tokenizer.len()),
-            ));
+        let leader = self.leader()?;
+        match ids.iter().find(|id| **id as usize >= leader.tokenizer.len()) {
+            Some(id) => Err(leader.no_such_token(*id)),
+            None => Ok(leader.tokenizer.decode(ids)),
         }
-        Ok(tokenizer.decode(ids))
     }
 
     /// Begins a request, on the leader. Nothing is computed yet, but everything that can be wrong with it is found.
