@@ -2,12 +2,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench golden clean
+.PHONY: help start serve test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench bench-peers golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
 # make test SUITES='native js': only these of native, wasm, js, browser
 SUITES ?= native wasm js browser
+# make bench-peers: the harness that runs Fanlight beside its peers
+PEERS ?= ../shared/tools/peer-bench
 STEP := tools/step.sh
 TSC := node_modules/.bin/tsc
 
@@ -64,6 +66,13 @@ e2e-tools: node_modules/.package-lock.json
 
 bench: ## time the kernels, after checking their answers
 	@$(STEP) "Running the benches" cargo bench --locked
+
+bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fanlight: MODEL=file.gguf
+	@test -n "$(MODEL)" || { echo "bench-peers: name a file: make bench-peers MODEL=/path/to/model.gguf"; exit 2; }
+	@test -d $(PEERS) || { echo "bench-peers: $(PEERS) is absent; it holds the peers and the harness"; exit 2; }
+	@mkdir -p build && rm -rf build/peer-bench && cp -R $(PEERS) build/peer-bench && chmod -R u+w build/peer-bench
+	@$(STEP) "Installing the peers" npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error
+	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url www/bench.html $(ARGS)
 
 golden: ## how the recorded answers are made again
 	@sed -n '/./p' tests/oracle/README.md
