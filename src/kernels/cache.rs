@@ -31,7 +31,7 @@ pub enum KvType {
     F32,
     /// 2 bytes per value, as most engines keep them.
     F16,
-    /// 14-bit integers with a scale per block: the size of f16, closer to the true values, and several times faster.
+    /// 14-bit integers with a scale per block: the size of f16, closer to the true values, and multiplied as they are.
     #[default]
     Q16,
     /// 8-bit integers with a scale per block: half the size. Coarse for models with outliers in their keys (Qwen 2.5).
