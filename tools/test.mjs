@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 // Runs the test suites one after the other, shows what they print, and ends with the totals.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const HELP = `test.mjs [SUITE…]: runs these suites (all of them when none is named), and prints the totals
 
@@ -38,7 +39,10 @@ const SUITES = {
     });
   },
   js: () => nodeTests(['pkg/test', 'tests/tools']),
-  browser: () => nodeTests(['tests/browser']),
+  browser: async () => {
+    const { stdout } = await promisify(execFile)(path.join(ROOT, 'tools/chromium.sh'));
+    return nodeTests(['tests/browser'], { CHROMIUM: stdout.trim() });
+  },
 };
 
 const names = process.argv.slice(2);
@@ -90,8 +94,11 @@ function cargo(program, before, options, output, env = {}) {
   });
 }
 
-/** @param {string[]} folders */
-async function nodeTests(folders) {
+/**
+ * @param {string[]} folders
+ * @param {Record<string, string>} env
+ */
+async function nodeTests(folders, env = {}) {
   const files = [];
   for (const folder of folders) {
     const entries = await readdir(path.join(ROOT, folder)).catch(() => []);
@@ -102,7 +109,7 @@ async function nodeTests(folders) {
     return 0;
   }
   const options = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-timeout=300000'];
-  return run(process.execPath, [...options, ...files.sort()], {}, (line) => {
+  return run(process.execPath, [...options, ...files.sort()], env, (line) => {
     const result = /^ℹ (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line);
     const number = Number(result?.[2] ?? 0);
     if (result?.[1] === 'pass') count(number, 0, 0);
