@@ -75,7 +75,7 @@ bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fan
 	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url www/bench.html $(ARGS)
 
 golden: ## how the recorded answers are made again
-	@sed -n '/./p' tests/oracle/README.md
+	@cat tests/golden/README.md
 
 clean: ## remove everything that was built
 	rm -rf target tools/target pkg/dist pkg/wasm node_modules

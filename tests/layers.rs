@@ -67,6 +67,30 @@ fn what_a_layer_may_import_lies_above_it() {
 }
 
 #[test]
+fn the_map_says_what_the_layers_say() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map");
+    let rows: Vec<&str> = map.lines().filter(|line| line.starts_with("| `src/")).collect();
+    for layer in layers_on_disk() {
+        let begins = [format!("| `src/{layer}/"), format!("| `src/{layer}.rs`")];
+        let row = rows
+            .iter()
+            .find(|row| begins.iter().any(|b| row.starts_with(b.as_str())));
+        let row = row.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for `{layer}`"));
+        let Some(declared) = declared_imports(&layer) else {
+            continue;
+        };
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or("").trim();
+        if !cell.contains("the above") {
+            assert_eq!(
+                cell,
+                declared.join(", "),
+                "ARCHITECTURE.md, what `{layer}` may use"
+            );
+        }
+    }
+}
+
+#[test]
 fn unsafe_and_intrinsics_live_in_kernels_lanes() {
     forbid(&["unsafe", "unsafe_code", "core::arch", "std::arch"], |file| {
         !file.path.starts_with("src/kernels/lanes")
