@@ -8,35 +8,34 @@ use crate::kernels::packed::Group;
 /// Tokens that share one unpacking of a tile of weights.
 const TOKENS: usize = 128;
 
-/// Constants that the optimiser may not see through. A count that it knew would make it unroll a loop whose body it then
-/// orders sum by sum, so that every operand stays alive and spills: 12 to 15 Gw/s for Q4_K instead of 35. A mask that
-/// it knew would be built anew in each turn of the loop: 3 to 10 % for Q6_K.
+/// Counts that the optimiser may not see through. If it knew them it would unroll the loop, and then order the long body
+/// sum by sum, so that every operand stays alive and spills: 12 to 15 Gw/s for Q4_K instead of 35.
 #[derive(Clone, Copy)]
 pub struct Hidden {
-    /// 2.
-    pub two: usize,
-    /// 4.
+    /// 4, known to be no more: an unrolled loop with exits, which keep the order.
     pub four: usize,
-    /// 8.
+    /// 8, likewise.
     pub eight: usize,
-    /// 16.
+    /// 16, likewise.
     pub sixteen: usize,
+    /// 8 sub-blocks, not known to be no more: a loop.
+    pub blocks: usize,
 }
 
 impl Hidden {
-    /// The constants; `min` tells the optimiser the bound, so that it needs no checks.
+    /// The counts.
     #[inline(always)]
     pub fn numbers() -> Self {
         Hidden {
-            two: black_box(2).min(2),
             four: black_box(4).min(4),
             eight: black_box(8).min(8),
             sixteen: black_box(16).min(16),
+            blocks: black_box(8),
         }
     }
 }
 
-/// A byte in every lane, kept in a register.
+/// A byte in every lane, kept in a register: a constant would be built anew in each turn of the loop, 3 to 10 % for Q6_K.
 #[inline(always)]
 pub fn hidden_splat(byte: u8) -> V128 {
     black_box(i8x16_splat(byte as i8))
@@ -82,7 +81,7 @@ pub trait Tile<const Q: usize, const T: usize> {
     fn unpack(panel: &mut Self::Panel, slot: usize, groups: &[Self::Group]);
 
     /// Adds the products of the panel with the super-blocks of `N` tokens to their totals.
-    fn multiply<const N: usize>(panel: &Self::Panel, x: &[Self::X; N], totals: &mut [[V128; Q]; N]);
+    fn multiply<const N: usize>(panel: &Self::Panel, x: [&Self::X; N], totals: &mut [[V128; Q]; N]);
 }
 
 /// What a batch multiplies.
@@ -140,6 +139,18 @@ pub fn batch<K: Tile<Q, T>, const Q: usize, const T: usize>(
     }
 }
 
+/// One tile. A function of its own: inside the loop over the tokens, the whole panel would be loaded ahead of it. The
+/// tokens come as a slice: where LLVM knows that more than four bytes can be read, it makes a load and a shuffle of a load
+/// into all lanes.
+#[inline(never)]
+fn multiply_tile<K: Tile<Q, T>, const Q: usize, const T: usize, const N: usize>(
+    panel: &K::Panel,
+    x: &[K::X],
+    totals: &mut [[V128; Q]; N],
+) {
+    K::multiply(panel, std::array::from_fn(|t| &x[t]), totals);
+}
+
 /// All tokens of a batch, `T` at a time and the last ones alone.
 #[inline(never)]
 fn multiply_panel<K: Tile<Q, T>, const Q: usize, const T: usize>(
@@ -150,15 +161,15 @@ fn multiply_panel<K: Tile<Q, T>, const Q: usize, const T: usize>(
     let (tiles, rest) = x.as_chunks::<T>();
     let (tile_totals, _) = totals.as_chunks_mut::<T>();
     for (x, totals) in tiles.iter().zip(tile_totals) {
-        K::multiply(panel, x, totals);
+        multiply_tile::<K, Q, T, _>(panel, x, totals);
     }
     let done = tiles.len() * T;
     for (x, totals) in rest
         .as_chunks::<1>()
         .0
         .iter()
-        .zip(totals[done..].as_chunks_mut().0)
+        .zip(totals[done..].as_chunks_mut::<1>().0)
     {
-        K::multiply(panel, x, totals);
+        multiply_tile::<K, Q, T, _>(panel, x, totals);
     }
 }

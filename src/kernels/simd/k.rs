@@ -75,7 +75,7 @@ pub fn vector8<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[S
         let mut totals = [f32x4_splat(0.0); 2];
         for (group, x) in row.iter().zip(x) {
             let mut sums = [f32x4_splat(0.0); 2];
-            for j in 0..n.eight {
+            for j in 0..n.blocks {
                 let block = &x.blocks[j];
                 let products = group.codes[j].sums8(block, zero, twice(&group.scales[j]), masks, n);
                 let scale = load_splat_f32(&block.scale);
@@ -103,7 +103,7 @@ pub fn vector16<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[
         for (group, x) in row.iter().zip(x) {
             // 256 * 31 * 63 * 2047 < 2^31.
             let mut sums = [i32x4_splat(0); 2];
-            for j in 0..n.eight {
+            for j in 0..n.blocks {
                 let products = group.codes[j].sums16(&x.blocks[j], i32x4_splat(0), masks, n);
                 let scales = wide(&group.scales[j]);
                 for q in 0..2 {
@@ -212,12 +212,12 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch8<
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel8<Q>, x: &[Super8; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel8<Q>, x: [&Super8; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
         let zeros = [[i32x4_splat(0); Q]; N];
         let mut sums = zeros;
-        for j in 0..n.eight {
-            let x = x.each_ref().map(|x| &x.blocks[j]);
+        for j in 0..n.blocks {
+            let x = x.map(|x| &x.blocks[j]);
             let products = products8::<C, Q, N>(&panel.codes[j], x, [zeros; 2], |q| panel.weights[j][q], n);
             for t in 0..N {
                 let scale = load_splat_f32(&x[t].scale);
@@ -277,11 +277,11 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch16
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel16<Q>, x: &[Super16; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel16<Q>, x: [&Super16; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
         let mut sums = [[i32x4_splat(0); Q]; N];
-        for j in 0..n.eight {
-            products16(&panel.codes[j], x.each_ref().map(|x| &x.blocks[j]), &mut sums, n);
+        for j in 0..n.blocks {
+            products16(&panel.codes[j], x.map(|x| &x.blocks[j]), &mut sums, n);
         }
         for t in 0..N {
             let scale = load_splat_f32(&x[t].blocks[0].scale);

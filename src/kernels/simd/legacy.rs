@@ -228,11 +228,11 @@ impl<G: Legacy, const Q: usize, const T: usize> Tile<Q, T> for Batch8<G> {
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel8<Q>, x: &[Super8; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel8<Q>, x: [&Super8; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
         let ones = i16x8_splat(1);
-        for j in 0..panel.scales.blocks.min(8) {
-            let x = x.each_ref().map(|x| &x.blocks[j]);
+        for j in 0..panel.scales.blocks {
+            let x = x.map(|x| &x.blocks[j]);
             let starts = x.map(start8::<G>);
             let start = [0, 1].map(|half| starts.map(|start| [start[half]; Q]));
             let products = products8::<G::Codes, Q, N>(&panel.codes[j], x, start, |_| ones, n);
@@ -292,10 +292,10 @@ impl<G: Legacy, const Q: usize, const T: usize> Tile<Q, T> for Batch16<G> {
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel16<Q>, x: &[Super16; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel16<Q>, x: [&Super16; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
-        for j in 0..panel.scales.blocks.min(8) {
-            let x = x.each_ref().map(|x| &x.blocks[j]);
+        for j in 0..panel.scales.blocks {
+            let x = x.map(|x| &x.blocks[j]);
             let mut products = [[i32x4_splat(0); Q]; N];
             products16(&panel.codes[j], x, &mut products, n);
             for t in 0..N {

@@ -60,7 +60,7 @@ pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32
         let mut total = f32x4_splat(0.0);
         for (group, x) in row.iter().zip(x) {
             let mut sum = f32x4_splat(0.0);
-            for j in 0..n.eight {
+            for j in 0..n.blocks {
                 let block = &x.blocks[j];
                 let (x, _) = block.codes.as_chunks();
                 let scales = twice(&group.scales.as_chunks().0[j]);
@@ -93,7 +93,7 @@ pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f
         for (group, x) in row.iter().zip(x) {
             // 256 * 32 * 128 * 2047 < 2^31.
             let mut sum = i32x4_splat(0);
-            for j in 0..n.eight {
+            for j in 0..n.blocks {
                 let block = &x.blocks[j];
                 let scales = load_extend_i8(&eight(&group.scales.as_chunks().0[j]));
                 let scales = [i32x4_extend_low_i16x8(scales), i32x4_extend_high_i16x8(scales)];
@@ -161,11 +161,11 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel8<Q>, x: &[Super8; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel8<Q>, x: [&Super8; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
         let mut sums = [[f32x4_splat(0.0); Q]; N];
-        for j in 0..n.eight {
-            let x = x.each_ref().map(|x| &x.blocks[j]);
+        for j in 0..n.blocks {
+            let x = x.map(|x| &x.blocks[j]);
             let codes = x.map(|x| x.codes.as_chunks::<4>().0);
             let mut products = [[i32x4_splat(0); Q]; N];
             for h in 0..2 {
@@ -253,11 +253,11 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel16<Q>, x: &[Super16; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel16<Q>, x: [&Super16; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
         let mut sums = [[i32x4_splat(0); Q]; N];
-        for j in 0..n.eight {
-            products16(&panel.codes[j], x.each_ref().map(|x| &x.blocks[j]), &mut sums, n);
+        for j in 0..n.blocks {
+            products16(&panel.codes[j], x.map(|x| &x.blocks[j]), &mut sums, n);
         }
         for t in 0..N {
             let scale = load_splat_f32(&x[t].blocks[0].scale);

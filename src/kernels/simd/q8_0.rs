@@ -80,10 +80,10 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
     }
 
     #[inline(always)]
-    fn multiply<const N: usize>(panel: &Panel16<Q>, x: &[Super16; N], totals: &mut [[V128; Q]; N]) {
+    fn multiply<const N: usize>(panel: &Panel16<Q>, x: [&Super16; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
-        for j in 0..panel.blocks.min(8) {
-            let x = x.each_ref().map(|x| &x.blocks[j]);
+        for j in 0..panel.blocks {
+            let x = x.map(|x| &x.blocks[j]);
             let mut products = [[i32x4_splat(0); Q]; N];
             products16(&panel.codes[j], x, &mut products, n);
             for t in 0..N {
