@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use fanlight::gguf::Gguf;
 use fanlight::kernels::cache::KvType;
+use fanlight::model::Options;
 use fanlight::source::ByteSource;
 
 #[path = "../tests/support/drive.rs"]
@@ -44,7 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .as_array()
         .ok_or("the prompts file has no \"prompts\" array")?;
 
-    let mut models = drive::load(&gguf, &parts, shards, kv)?;
+    let mut models = drive::load(
+        &gguf,
+        &parts,
+        shards,
+        Options {
+            kv_type: kv,
+            ..Options::default()
+        },
+    )?;
     let mut logits = Vec::new();
     for prompt in prompts {
         let ids = prompt["ids"].as_array().ok_or("a prompt has no \"ids\" array")?;

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use fanlight::gguf::Gguf;
+use fanlight::kernels::Form;
 use fanlight::kernels::cache::KvType;
+use fanlight::model::Options;
 use fanlight::source::ByteSource;
 
 #[path = "support/drive.rs"]
@@ -39,11 +41,11 @@ impl Prompts {
     }
 }
 
-fn logits_of(file: &PathBuf, prompts: &Prompts, shards: usize, kv: KvType) -> (usize, Vec<f32>) {
+fn logits_of(file: &PathBuf, prompts: &Prompts, shards: usize, options: Options) -> (usize, Vec<f32>) {
     let file = std::fs::File::open(file).unwrap();
     let parts: [&dyn ByteSource; 1] = [&file];
     let gguf = Gguf::read_parts(&parts).unwrap();
-    let mut models = drive::load(&gguf, &parts, shards, kv).unwrap();
+    let mut models = drive::load(&gguf, &parts, shards, options).unwrap();
     let logits = prompts
         .0
         .iter()
@@ -97,7 +99,15 @@ fn logits_equal_the_oracle_for_every_architecture() {
             (KvType::Q16, 2e-2, 4e-2),
             (KvType::Q8, 2.0, 4.0),
         ] {
-            let (vocabulary, got) = logits_of(&folder.join("model-f32.gguf"), &prompts, 1, kv);
+            let (vocabulary, got) = logits_of(
+                &folder.join("model-f32.gguf"),
+                &prompts,
+                1,
+                Options {
+                    kv_type: kv,
+                    ..Options::default()
+                },
+            );
             let difference = compare(&got, &want, vocabulary, margin);
             println!(
                 "{arch} {}: max {:.2e}, mean {:.2e}",
@@ -124,9 +134,9 @@ fn any_number_of_shards_gives_the_same_bits() {
         };
         let prompts = Prompts::read(folder.join("prompts.json"));
         let model = folder.join("model-f32.gguf");
-        let (_, whole) = logits_of(&model, &prompts, 1, KvType::default());
+        let (_, whole) = logits_of(&model, &prompts, 1, Options::default());
         for shards in [2, 3, 5] {
-            let (_, parts) = logits_of(&model, &prompts, shards, KvType::default());
+            let (_, parts) = logits_of(&model, &prompts, shards, Options::default());
             assert!(
                 whole.iter().zip(&parts).all(|(a, b)| a.to_bits() == b.to_bits()),
                 "{arch} in {shards} shards"
@@ -153,21 +163,27 @@ fn quantised_models_are_no_further_from_exact_than_ggml() {
         }
         compared += 1;
         let (_, want) = npy::read(&folder.join(format!("{name}.exact.npy")));
-        let (vocabulary, got) = logits_of(
-            &folder.join(format!("model-{name}.gguf")),
-            &prompts,
-            1,
-            KvType::F32,
-        );
-        let ours = compare(&got, &want, vocabulary, 0.0);
         let figure = |key: &str| figures["ggml_vs_exact"][key].as_f64().unwrap() as f32;
         let (max, mean) = (figure("max_abs_diff"), figure("mean_abs_diff"));
-        println!(
-            "{name}: max {:.4} (ggml {max:.4}), mean {:.5} (ggml {mean:.5})",
-            ours.max, ours.mean
-        );
-        if ours.max > max || ours.mean > mean {
-            failures.push(name);
+        // Both forms that activations have in one build or another. With eight bits, we round as ggml does for the legacy
+        // formats (a scale per 32 values): the mean says who is closer, and the single largest of 70,656 differences is chance
+        // within a few percent.
+        for (form, chance) in [(Form::I16, 1.0), (Form::I8, 1.03)] {
+            let options = Options {
+                kv_type: KvType::F32,
+                activations: Some(form),
+                ..Options::default()
+            };
+            let file = folder.join(format!("model-{name}.gguf"));
+            let (vocabulary, got) = logits_of(&file, &prompts, 1, options);
+            let ours = compare(&got, &want, vocabulary, 0.0);
+            println!(
+                "{name} {form:?}: max {:.4} (ggml {max:.4}), mean {:.5} (ggml {mean:.5})",
+                ours.max, ours.mean
+            );
+            if ours.max > max * chance || ours.mean > mean {
+                failures.push(format!("{name} {form:?}"));
+            }
         }
     }
     assert_eq!(compared, 15);
@@ -182,9 +198,9 @@ fn shards_agree_on_quantised_models_too() {
     let prompts = Prompts::read(folder.join("prompts.json"));
     for name in ["Q4_K_M", "Q8_0", "Q5_0", "IQ4_XS"] {
         let model = folder.join(format!("model-{name}.gguf"));
-        let (_, whole) = logits_of(&model, &prompts, 1, KvType::default());
+        let (_, whole) = logits_of(&model, &prompts, 1, Options::default());
         for shards in [2, 3] {
-            let (_, parts) = logits_of(&model, &prompts, shards, KvType::default());
+            let (_, parts) = logits_of(&model, &prompts, shards, Options::default());
             assert!(
                 whole.iter().zip(&parts).all(|(a, b)| a.to_bits() == b.to_bits()),
                 "{name} in {shards} shards"

@@ -3,6 +3,7 @@
 use fanlight::chat::{ChatTemplate, Delta, PromptInput, ReplyOptions, ReplyParser};
 use fanlight::gguf::Gguf;
 use fanlight::kernels::cache::KvType;
+use fanlight::model::Options;
 use fanlight::source::ByteSource;
 use fanlight::tokenizer::{Span, Tokenizer};
 use serde_json::{Map, Value, json};
@@ -166,7 +167,16 @@ fn logits_of(ids: &[u32], kv: KvType) -> (usize, Vec<f32>) {
     let file = std::fs::File::open(MODEL).unwrap();
     let parts: [&dyn ByteSource; 1] = [&file];
     let gguf = Gguf::read_parts(&parts).unwrap();
-    let mut models = drive::load(&gguf, &parts, 1, kv).unwrap();
+    let mut models = drive::load(
+        &gguf,
+        &parts,
+        1,
+        Options {
+            kv_type: kv,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let logits = drive::logits(&mut models, ids).unwrap();
     (models[0].hyper.vocabulary, logits)
 }

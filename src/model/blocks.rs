@@ -94,7 +94,7 @@ impl Model {
             (handles.k, k, k_width),
             (handles.v, v, v_width),
         ] {
-            multiply(weights, linear, &mut state.input, out, width);
+            multiply(weights, linear, state.form, &mut state.input, out, width);
         }
         let Some(rope) = state.rope.as_ref() else { return };
         for t in 0..tokens {
@@ -156,8 +156,8 @@ impl Model {
             .begin(tokens, |s| shard.rows(hyper.feed_forward_length, s));
         let width = state.gather.width(shard.index);
         let (gate, up) = (&mut state.gate[..tokens * width], &mut state.up[..tokens * width]);
-        multiply(weights, handles.gate, &mut state.input, gate, width);
-        multiply(weights, handles.up, &mut state.input, up, width);
+        multiply(weights, handles.gate, state.form, &mut state.input, gate, width);
+        multiply(weights, handles.up, state.form, &mut state.input, up, width);
         vector::silu_mul(gate, up, state.gather.slice_mut(shard.index));
     }
 
@@ -189,6 +189,7 @@ impl Model {
         multiply(
             weights,
             linear,
+            state.form,
             &mut state.input,
             state.gather.slice_mut(shard.index),
             width,
@@ -245,6 +246,7 @@ impl Model {
         multiply(
             weights,
             linear,
+            state.form,
             &mut state.input,
             state.gather.slice_mut(shard.index),
             own,
@@ -256,6 +258,7 @@ impl Model {
 fn multiply(
     weights: &crate::model::Weights,
     linear: Linear,
+    form: Option<kernels::Form>,
     input: &mut kernels::Activations,
     out: &mut [f32],
     width: usize,
@@ -264,8 +267,11 @@ fn multiply(
         return;
     }
     let matrix = weights.matrix(linear.matrix);
-    input.prepare(matrix.input());
-    kernels::multiply(matrix, input, out, width);
+    let form = form
+        .filter(|form| matrix.forms().contains(form))
+        .unwrap_or(matrix.input());
+    input.prepare(form);
+    kernels::multiply_as(matrix, input, form, out, width);
     if let Some(bias) = linear.bias {
         for row in out.chunks_exact_mut(width) {
             vector::add_assign(row, weights.vector(bias));

@@ -18,10 +18,10 @@ pub use weights::Weights;
 
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::kernels::Activations;
 use crate::kernels::attention;
 use crate::kernels::cache::{KvCache, KvType};
 use crate::kernels::rope::RopeTable;
+use crate::kernels::{Activations, Form};
 use arch::Architecture;
 use gather::Gather;
 
@@ -40,6 +40,8 @@ pub struct Options {
     pub context_length: Option<usize>,
     /// How keys and values are kept.
     pub kv_type: KvType,
+    /// The form of the activations for the matrices that have a kernel for it; the best of this build if `None`.
+    pub activations: Option<Form>,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             shard: Shard::WHOLE,
             context_length: None,
             kv_type: KvType::default(),
+            activations: None,
         }
     }
 }
@@ -73,6 +76,8 @@ pub struct State {
     x: Vec<f32>,
     /// The input of the next matrices.
     input: Activations,
+    /// See [`Options::activations`].
+    form: Option<Form>,
     /// Own queries, keys, values: `[MAX_BATCH, own heads * length]`.
     q: Vec<f32>,
     k: Vec<f32>,
@@ -108,7 +113,8 @@ impl Model {
             }
         };
         let weights = Weights::plan(gguf, &hyper, arch, shard)?;
-        let state = State::new(&hyper, shard, options.kv_type, capacity)?;
+        let mut state = State::new(&hyper, shard, options.kv_type, capacity)?;
+        state.form = options.activations;
         Ok(Model {
             hyper,
             shard,
@@ -138,6 +144,7 @@ impl State {
             cache: KvCache::new(kv_type, hyper.block_count, heads, kl, vl, capacity),
             x: buffer(width)?,
             input: Activations::new(MAX_BATCH, widest)?,
+            form: None,
             q: buffer(heads * hyper.group() * kl)?,
             k: buffer(heads * kl)?,
             v: buffer(heads * vl)?,

@@ -82,6 +82,7 @@ impl Engine {
                 None => KvType::default(),
                 Some(name) => KvType::from_name(&name).map_err(to_js_error)?,
             },
+            activations: None,
         };
         let session = Session::open(&sources(&parts), &options).map_err(to_js_error)?;
         Ok(Engine {

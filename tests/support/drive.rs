@@ -2,20 +2,16 @@
 
 use fanlight::Result;
 use fanlight::gguf::Gguf;
-use fanlight::kernels::cache::KvType;
 use fanlight::model::{Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Shard, Step};
 use fanlight::source::ByteSource;
 
 /// Loads all shards of a model.
-pub fn load(gguf: &Gguf, parts: &[&dyn ByteSource], shards: usize, kv_type: KvType) -> Result<Vec<Model>> {
+pub fn load(gguf: &Gguf, parts: &[&dyn ByteSource], shards: usize, options: Options) -> Result<Vec<Model>> {
     let mut scratch = Vec::new();
     (0..shards)
         .map(|index| {
-            let options = Options {
-                shard: Shard::new(index, shards)?,
-                context_length: None,
-                kv_type,
-            };
+            let shard = Shard::new(index, shards)?;
+            let options = Options { shard, ..options };
             let mut model = Model::new(gguf, &options)?;
             while !model.weights.load_step(parts, &mut scratch)? {}
             Ok(model)
