@@ -56,7 +56,7 @@ interface Watch {
 
 /** Tells the page how far it is, ten times a second and at the end. */
 function watcher(signal: AbortSignal, emit: (event: StoreEvent) => void): Watch {
-  let told = 0;
+  let told = -Infinity; // the first step is always told
   const onProgress = (loaded: number, total: number | undefined) => {
     const now = performance.now();
     if (loaded !== total && now - told < 100) return;
