@@ -7,7 +7,7 @@ import { Lab, launch, serve, TINY } from './support/browser.mjs';
 test('1, 2 and 3 workers over both transports give the same log probabilities, to the last bit', async (t) => {
   const server = await serve(t, { isolated: true });
   const lab = await Lab.open(await launch(t), server);
-  /** The twenty likeliest tokens at each of many places. @param {object} options */
+  /** The twenty likeliest tokens at each of many places. @param {Record<string, unknown>} options */
   const likely = async (options) => {
     const { info } = await lab.load(TINY, options);
     const messages = [{ role: 'user', content: 'Recite something that nobody has heard.' }];
