@@ -23,7 +23,7 @@ fn main() {
     let mut random = random::Random::new(1);
     let source = vec![1u8; 64 << 20];
     let mut copy = vec![0u8; source.len()];
-    let seconds = median(|| copy.copy_from_slice(black_box(&source)));
+    let seconds = median(|| black_box(&mut copy).copy_from_slice(black_box(&source)));
     println!("copy: {:.1} GB/s\n", source.len() as f64 / seconds / 1e9);
     println!(
         "{:8} {:>12} {:>10} {:>14}",
