@@ -165,10 +165,15 @@ fn quantised_models_are_no_further_from_exact_than_ggml() {
         let (_, want) = npy::read(&folder.join(format!("{name}.exact.npy")));
         let figure = |key: &str| figures["ggml_vs_exact"][key].as_f64().unwrap() as f32;
         let (max, mean) = (figure("max_abs_diff"), figure("mean_abs_diff"));
-        // Both forms that activations have in one build or another. With eight bits, we round as ggml does for the legacy
-        // formats (a scale per 32 values): the mean says who is closer, and the single largest of 70,656 differences is chance
-        // within a few percent.
-        for (form, chance) in [(Form::I16, 1.0), (Form::I8, 1.03)] {
+        // Both forms that activations have in one build or another.
+        for form in [Form::I16, Form::I8] {
+            // One known miss: Q5_0 with eight bits, whose largest distance is 1.1 % above ggml's (its mean is below). The
+            // allowance was set after that was seen, for that case alone; everything else has none.
+            let allowance = if name == "Q5_0" && form == Form::I8 {
+                1.03
+            } else {
+                1.0
+            };
             let options = Options {
                 kv_type: KvType::F32,
                 activations: Some(form),
@@ -181,7 +186,7 @@ fn quantised_models_are_no_further_from_exact_than_ggml() {
                 "{name} {form:?}: max {:.4} (ggml {max:.4}), mean {:.5} (ggml {mean:.5})",
                 ours.max, ours.mean
             );
-            if ours.max > max * chance || ours.mean > mean {
+            if ours.max > max * allowance || ours.mean > mean {
                 failures.push(format!("{name} {form:?}"));
             }
         }
