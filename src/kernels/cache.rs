@@ -284,13 +284,6 @@ impl KvCache {
         Ok(())
     }
 
-    /// Frees the pages past position `tokens`.
-    pub fn truncate(&mut self, tokens: usize) {
-        for pages in &mut self.layers {
-            pages.truncate(tokens.div_ceil(PAGE));
-        }
-    }
-
     /// Stores the key `[key_length]` and value `[value_length]` of one head at `position`, which is reserved.
     pub fn put(&mut self, layer: usize, position: usize, head: usize, key: &[f32], value: &[f32]) {
         let (kl, vl) = (self.key_length, self.value_length);

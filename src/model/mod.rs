@@ -68,7 +68,7 @@ pub struct Model {
     arch: &'static Architecture,
 }
 
-/// The memory of a running model: the KV cache and every buffer of the forward pass. Nothing is allocated per token.
+/// The memory of a running model: the KV cache and every buffer of the forward pass, allocated once.
 pub struct State {
     /// Keys and values of the tokens seen.
     pub cache: KvCache,
