@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::template::{ChatTemplate, PromptInput};
+use super::tools::Format;
 use crate::{Error, Kind, Result};
 
 /// What a template can take.
@@ -24,6 +25,8 @@ pub struct Capabilities {
     pub tools: bool,
     /// It prints tool calls whose arguments are an object (otherwise: a string of JSON).
     pub object_arguments: bool,
+    /// It prints no tool calls at all: they are written into the content, in this form.
+    pub calls_as_text: Option<Format>,
     /// It prints tool calls of a message only if its `content` is null.
     pub calls_need_null_content: bool,
     /// It takes thoughts as `reasoning_content` (otherwise they are left out of the history).
@@ -58,8 +61,8 @@ impl Capabilities {
         let system =
             |role: &str| json!([{"role": role, "content": "probe-system"}, user("probe-user".into())]);
         let empty = shows(call("".into(), object.clone()), "probe-argument");
-        let null = || shows(call(Value::Null, object.clone()), "probe-argument");
-        let text = || shows(call("".into(), object.to_string().into()), "probe-argument");
+        let null = shows(call(Value::Null, object.clone()), "probe-argument");
+        let text = shows(call("".into(), object.to_string().into()), "probe-argument");
         Capabilities {
             system: shows(system("system"), "probe-system"),
             developer: template.source().contains("developer") && shows(system("developer"), "probe-system"),
@@ -67,8 +70,9 @@ impl Capabilities {
             // A list printed as Python prints lists is not support.
             part_content: parts.contains("probe-user") && !parts.contains("'type'"),
             tools: shows(json!([user("probe-user".into())]), "probe-definition"),
-            object_arguments: empty || null() || !text(),
-            calls_need_null_content: !empty && null(),
+            object_arguments: empty || null || !text,
+            calls_as_text: template.tool_format().filter(|_| !empty && !null && !text),
+            calls_need_null_content: !empty && null,
             reasoning_content: template.source().contains("reasoning_content"),
             thinking_parts: template.source().contains("'thinking'") && template.source().contains("[THINK]"),
         }
@@ -105,6 +109,9 @@ pub fn normalize(messages: &Value, template: &Capabilities) -> Result<Value> {
         }
         content(&at, &mut message, template)?;
         calls(&at, &mut message, template)?;
+        if let Some(format) = template.calls_as_text {
+            calls_into_content(&mut message, format);
+        }
         if role == "assistant" {
             reasoning(&mut message, template);
         }
@@ -213,6 +220,24 @@ fn calls(at: &str, message: &mut Map<String, Value>, template: &Capabilities) ->
         }
     }
     Ok(())
+}
+
+/// Puts the calls of a message at the end of its text, as the model wrote them.
+fn calls_into_content(message: &mut Map<String, Value>, format: Format) {
+    let Some(Value::Array(calls)) = message.get("tool_calls") else {
+        return;
+    };
+    let calls: Vec<(&str, &Value)> = calls
+        .iter()
+        .filter_map(|call| {
+            let function = call.get("function")?;
+            Some((function.get("name")?.as_str()?, function.get("arguments")?))
+        })
+        .collect();
+    let text = format.write(&calls);
+    if let (Some(text), Some(Value::String(content))) = (text, message.get_mut("content")) {
+        content.push_str(&text);
+    }
 }
 
 /// `reasoning` and `reasoning_content` are two names for one thing; Mistral wants it in the content.

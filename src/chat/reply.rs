@@ -10,7 +10,7 @@
 use serde_json::Value;
 
 use super::stop::held_suffix;
-use super::tools::{Format, Parsed};
+use super::tools::{End, Format, Parsed, Scan, ToolCall};
 use super::{ChatTemplate, PromptInput, Reasoning};
 use crate::Result;
 
@@ -112,13 +112,17 @@ pub struct ReplyParser {
     state: State,
     /// Text not yet assigned. In [`State::Call`]: the call so far.
     pending: String,
-    /// In [`State::Call`]: no closing marker begins before this byte of `pending`.
-    scanned: usize,
+    /// In [`State::Call`]: how far `pending` was searched for the end of the call.
+    scan: Scan,
     /// White space at the end of what was shown, withheld until something follows it.
     space: String,
     /// The part has just begun: white space at its beginning is dropped.
     at_beginning: bool,
+    /// Nothing of the answer was shown yet, or nothing since the last call: JSON may be a call here.
+    fresh: bool,
     calls: u32,
+    /// Ids given so far.
+    ids: Vec<String>,
 }
 
 impl ReplyParser {
@@ -134,9 +138,11 @@ impl ReplyParser {
             state,
             options,
             pending: String::new(),
-            scanned: 0,
+            scan: Scan::default(),
+            fresh: true,
             space: String::new(),
             calls: 0,
+            ids: Vec::new(),
         }
     }
 
@@ -155,6 +161,17 @@ impl ReplyParser {
     /// How many tool calls are complete.
     pub fn tool_calls(&self) -> u32 {
         self.calls
+    }
+
+    /// The markup that means something in this reply. Where a marker is a control token, its name must be in the text
+    /// that is pushed.
+    pub fn markers(&self) -> impl Iterator<Item = &'static str> {
+        let reasoning = self
+            .options
+            .reasoning
+            .into_iter()
+            .flat_map(|family| [family.open, family.close]);
+        reasoning.chain(self.options.tool_format.into_iter().flat_map(Format::markers))
     }
 
     /// Takes the next piece of text.
@@ -193,7 +210,7 @@ impl ReplyParser {
         self.state = state;
         self.at_beginning = at_beginning;
         self.space.clear();
-        self.scanned = 0;
+        self.scan = Scan::default();
     }
 
     fn start(&mut self, end: bool) -> bool {
@@ -214,6 +231,23 @@ impl ReplyParser {
     /// Shows text up to the next marker, or up to what may become one.
     fn text(&mut self, end: bool, delta: &mut Delta) -> bool {
         let reasoning = self.state == State::Reasoning;
+        if !reasoning && self.fresh && self.options.tool_format.is_some_and(Format::bare_json) {
+            let between = |c: char| c.is_whitespace() || (c == ';' && self.calls > 0);
+            let text = self.pending.trim_start_matches(between);
+            if text.starts_with(BARE) {
+                self.pending = text.to_owned();
+                self.scan = Scan::default();
+                self.state = State::Call {
+                    marker: BARE,
+                    in_body: true,
+                    in_reasoning: false,
+                };
+                return true;
+            }
+            if text.is_empty() && !end {
+                return false;
+            }
+        }
         // Every marker that means something here, and the state after it.
         let edge = match (reasoning, self.options.reasoning) {
             (true, Some(r)) => Some((r.close, State::Answer)),
@@ -247,7 +281,7 @@ impl ReplyParser {
             }
             match state {
                 // The text goes on if this is no call, so the withheld space is kept.
-                State::Call { .. } => (self.state, self.scanned) = (state, 0),
+                State::Call { .. } => (self.state, self.scan) = (state, Scan::default()),
                 state => self.enter(state, true),
             }
             return true;
@@ -278,6 +312,7 @@ impl ReplyParser {
             return;
         }
         self.at_beginning = false;
+        self.fresh &= reasoning || text.trim_start().is_empty();
         let out = if reasoning {
             &mut delta.reasoning
         } else {
@@ -308,21 +343,27 @@ impl ReplyParser {
             self.enter(State::Answer, false);
             return true;
         };
-        let closing = format.closing();
-        if let Some(at) = self.pending[self.scanned..]
-            .find(closing)
-            .map(|at| at + self.scanned)
-        {
-            let after = at + closing.len();
-            match format.parse(&self.pending[..at], self.options.tools.as_ref()) {
-                Parsed::Call(call) => {
-                    self.pending.drain(..after);
-                    self.complete(call, delta);
+        let tools = self.options.tools.as_ref();
+        match format.end(&self.pending, &mut self.scan) {
+            End::At { body, after } => {
+                match format.parse(&self.pending[..body], tools) {
+                    Parsed::Calls(calls) => {
+                        self.pending.drain(..after);
+                        self.complete(calls, delta);
+                    }
+                    Parsed::Unfinished if format.closing().is_some() => {}
+                    Parsed::Text => self.give_up(marker, in_body, in_reasoning, false, delta),
+                    Parsed::Unfinished | Parsed::Malformed => {
+                        self.give_up(marker, in_body, in_reasoning, true, delta);
+                    }
                 }
-                Parsed::Unfinished => self.scanned = after,
-                Parsed::Malformed => self.give_up(marker, in_body, in_reasoning, delta),
+                return true;
             }
-            return true;
+            End::Never => {
+                self.give_up(marker, in_body, in_reasoning, marker != BARE, delta);
+                return true;
+            }
+            End::NotYet => {}
         }
         // A call in the middle of reasoning that does not end before the reasoning does was talk about calls.
         let talk = in_reasoning
@@ -331,39 +372,48 @@ impl ReplyParser {
                 .reasoning
                 .is_some_and(|r| self.pending.contains(r.close));
         if talk || end {
-            match format.parse(&self.pending, self.options.tools.as_ref()) {
+            match format.parse(&self.pending, tools) {
                 // The closing marker may be missing: some models stop before it.
-                Parsed::Call(call) if end => {
+                Parsed::Calls(calls) if end => {
                     self.pending.clear();
-                    self.complete(call, delta);
+                    self.complete(calls, delta);
                 }
-                _ => self.give_up(marker, in_body, in_reasoning, delta),
+                _ => self.give_up(marker, in_body, in_reasoning, true, delta),
             }
             return true;
         }
-        self.scanned = floor_boundary(
-            &self.pending,
-            self.pending.len().saturating_sub(closing.len() - 1),
-        )
-        .max(self.scanned);
         false
     }
 
-    fn complete(&mut self, call: super::tools::ToolCall, delta: &mut Delta) {
-        let id = call_id(self.options.id_salt, self.calls, &call.name, &call.arguments);
-        delta.tool_calls.push(ToolCallDelta {
-            index: self.calls,
-            id,
-            name: call.name,
-            arguments: call.arguments,
-        });
-        self.calls += 1;
+    fn complete(&mut self, calls: Vec<ToolCall>, delta: &mut Delta) {
+        for call in calls {
+            // The model's own id, unless it cannot be one for this call.
+            let own = call.id.filter(|id| is_call_id(id) && !self.ids.contains(id));
+            let id =
+                own.unwrap_or_else(|| call_id(self.options.id_salt, self.calls, &call.name, &call.arguments));
+            self.ids.push(id.clone());
+            delta.tool_calls.push(ToolCallDelta {
+                index: self.calls,
+                id,
+                name: call.name,
+                arguments: call.arguments,
+            });
+            self.calls += 1;
+        }
         self.enter(State::Answer, true);
+        self.fresh = true;
     }
 
     /// The opening marker was only text. What follows it is looked at again.
-    fn give_up(&mut self, marker: &'static str, in_body: bool, in_reasoning: bool, delta: &mut Delta) {
-        delta.malformed_tool_call = true;
+    fn give_up(
+        &mut self,
+        marker: &'static str,
+        in_body: bool,
+        in_reasoning: bool,
+        malformed: bool,
+        delta: &mut Delta,
+    ) {
+        delta.malformed_tool_call |= malformed;
         if in_body {
             self.pending.drain(..marker.len());
         }
@@ -372,17 +422,20 @@ impl ReplyParser {
         } else {
             State::Answer
         };
-        self.scanned = 0;
+        self.scan = Scan::default();
         self.show(marker, in_reasoning, delta);
     }
 }
 
-fn floor_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&i| text.is_char_boundary(i))
-        .unwrap_or(0)
+/// What a call in bare JSON begins with ([`Format::bare_json`]).
+const BARE: &str = "{";
+
+fn is_call_id(id: &str) -> bool {
+    id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
+
+/// The length that Mistral's templates insist on.
+const ID_LENGTH: usize = 9;
 
 /// Nine letters and digits from an FNV-1a hash. An id must differ from the others of its conversation, no more.
 fn call_id(salt: u64, index: u32, name: &str, arguments: &str) -> String {
@@ -396,7 +449,7 @@ fn call_id(salt: u64, index: u32, name: &str, arguments: &str) -> String {
     {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
-    (0..9)
+    (0..ID_LENGTH)
         .map(|_| {
             let digit = DIGITS[(hash % 62) as usize];
             hash /= 62;

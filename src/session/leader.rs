@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::chat::tools::Format;
 use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
 use crate::error::{Error, Kind, Result};
 use crate::gguf::{Gguf, Metadata};
@@ -17,6 +18,8 @@ pub(super) struct Leader {
     /// Compiled at load; a broken template is an error only for those who use it.
     template: Result<ChatTemplate>,
     defaults: Params,
+    /// Control tokens that are markup in replies, with their names: they have no text otherwise.
+    markup: Vec<(u32, String)>,
     /// Prompt and answer so far.
     sequence: Vec<u32>,
     /// How many of them the KV cache holds. Kept between requests: the next prompt may begin the same way.
@@ -35,6 +38,8 @@ struct Answer {
     decoder: StreamDecoder,
     stop: StopMatcher,
     reply: Option<ReplyParser>,
+    /// Control tokens that the reply's parser has to see, ascending.
+    named: Vec<u32>,
     /// Tokens still allowed.
     left: usize,
     prompt_tokens: usize,
@@ -71,10 +76,14 @@ impl Leader {
             )),
         };
         let defaults = sampling_defaults(&gguf.metadata)?;
+        let markup = template
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |template| markup_tokens(&tokenizer, template));
         Ok(Leader {
             tokenizer,
             template,
             defaults,
+            markup,
             sequence: Vec::new(),
             cached: 0,
             in_flight: 0,
@@ -112,6 +121,11 @@ impl Leader {
                 ),
             ));
         }
+        let named = reply.as_ref().map_or_else(Vec::new, |reply| {
+            let is_marker = |name: &str| reply.markers().any(|marker| marker.contains(name));
+            let named = self.markup.iter().filter(|(_, name)| is_marker(name));
+            named.map(|(id, _)| *id).collect()
+        });
         let mut sampler = Sampler::new(params, self.tokenizer.suppressed())?;
         for id in &prompt {
             sampler.accept(*id);
@@ -132,6 +146,7 @@ impl Leader {
             decoder: StreamDecoder::new(),
             stop: StopMatcher::new(request.stop)?,
             reply,
+            named,
             left: request
                 .max_tokens
                 .unwrap_or(usize::MAX)
@@ -265,7 +280,11 @@ impl Leader {
         let ended = !answer.ignore_end && tokenizer.is_end_of_generation(choice.id);
         let mut text = String::new();
         if !ended {
-            text = answer.decoder.push(tokenizer, choice.id);
+            text = if answer.named.binary_search(&choice.id).is_ok() {
+                answer.decoder.push_with_names(tokenizer, choice.id)
+            } else {
+                answer.decoder.push(tokenizer, choice.id)
+            };
         }
         let mut finish = match (ended, answer.left) {
             (true, _) => Some(FinishReason::Stop),
@@ -318,6 +337,19 @@ fn control_spellings(tokenizer: &Tokenizer) -> Vec<String> {
         .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
         .map(|id| spelling(tokenizer, id))
         .filter(|text| !text.is_empty())
+        .collect()
+}
+
+/// The control tokens that this model's replies may contain as markup of thoughts and tool calls, by ascending id.
+fn markup_tokens(tokenizer: &Tokenizer, template: &ChatTemplate) -> Vec<(u32, String)> {
+    let reasoning = template.reasoning();
+    let reasoning = reasoning.iter().flat_map(|family| [family.open, family.close]);
+    let calls = template.tool_format().into_iter().flat_map(Format::markers);
+    let markers: Vec<&str> = reasoning.chain(calls).collect();
+    (0..tokenizer.len() as u32)
+        .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
+        .map(|id| (id, spelling(tokenizer, id)))
+        .filter(|(_, name)| !name.is_empty() && markers.iter().any(|marker| marker.contains(name.as_str())))
         .collect()
 }
 

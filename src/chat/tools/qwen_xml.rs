@@ -35,10 +35,7 @@ pub(super) fn parse(body: &str, tools: Option<&Value>) -> Parsed {
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix("</function>") {
             return match after.trim() {
-                "" => Parsed::Call(ToolCall {
-                    name: name.into(),
-                    arguments: Value::Object(arguments).to_string(),
-                }),
+                "" => Parsed::one(ToolCall::new(name, Value::Object(arguments).to_string())),
                 _ => Parsed::Malformed,
             };
         }
@@ -139,7 +136,7 @@ mod tests {
 
     fn arguments(body: &str, tools: Option<&Value>) -> Value {
         match parse(body, tools) {
-            Parsed::Call(call) => serde_json::from_str(&call.arguments).unwrap(),
+            Parsed::Calls(calls) => serde_json::from_str(&calls[0].arguments).unwrap(),
             other => panic!("{body}: {other:?}"),
         }
     }

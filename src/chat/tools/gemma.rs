@@ -1,0 +1,229 @@
+//! Calls of Gemma 4: `call:get_weather{city:<|"|>Zürich<|"|>,days:3,deep:{a:[true,null]}}`.
+//!
+//! Keys are bare up to the colon; a text lies between two tokens `<|"|>`, with no escapes.
+
+use serde_json::{Map, Number, Value};
+
+use super::{Parsed, ToolCall};
+
+/// The token around texts.
+pub(super) const QUOTE: &str = "<|\"|>";
+
+/// How deep objects and lists may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// Why a value could not be read.
+enum Problem {
+    /// The text ended too early.
+    End,
+    /// It says something else.
+    Other,
+}
+
+type Read<T> = Result<T, Problem>;
+
+/// Reads one call.
+pub(super) fn parse(body: &str) -> Parsed {
+    match read(body.trim()) {
+        Ok(call) => Parsed::one(call),
+        Err(Problem::End) => Parsed::Unfinished,
+        Err(Problem::Other) => Parsed::Malformed,
+    }
+}
+
+fn read(body: &str) -> Read<ToolCall> {
+    let rest = after(body, "call:")?;
+    let (name, _) = rest.split_once('{').ok_or(Problem::End)?;
+    let name = name.trim();
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(Problem::Other);
+    }
+    let mut cursor = Cursor {
+        rest: &rest[rest.find('{').unwrap_or(0)..],
+    };
+    let arguments = cursor.value(0)?;
+    match cursor.rest.trim() {
+        "" => Ok(ToolCall::new(name, arguments.to_string())),
+        _ => Err(Problem::Other),
+    }
+}
+
+/// What follows a text that has to be there.
+fn after<'a>(text: &'a str, expected: &str) -> Read<&'a str> {
+    match text.strip_prefix(expected) {
+        Some(rest) => Ok(rest),
+        None if expected.starts_with(text) => Err(Problem::End),
+        None => Err(Problem::Other),
+    }
+}
+
+struct Cursor<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    fn value(&mut self, depth: usize) -> Read<Value> {
+        if depth > MAX_DEPTH {
+            return Err(Problem::Other);
+        }
+        self.space();
+        match self.rest.chars().next().ok_or(Problem::End)? {
+            '{' => self.object(depth),
+            '[' => self.list(depth),
+            '<' => self.text().map(Value::from),
+            // Not taught, but written by models that have seen much JSON.
+            '"' => self.json_text().map(Value::from),
+            _ => self.word(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Read<Value> {
+        self.skip(1);
+        let mut members = Map::new();
+        loop {
+            self.space();
+            if self.takes('}') {
+                return Ok(members.into());
+            }
+            if !members.is_empty() && !self.takes(',') {
+                return Err(self.missing());
+            }
+            let key = self.key()?;
+            let value = self.value(depth + 1)?;
+            members.insert(key, value);
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Read<Value> {
+        self.skip(1);
+        let mut items = Vec::new();
+        loop {
+            self.space();
+            if self.takes(']') {
+                return Ok(items.into());
+            }
+            if !items.is_empty() && !self.takes(',') {
+                return Err(self.missing());
+            }
+            items.push(self.value(depth + 1)?);
+        }
+    }
+
+    fn key(&mut self) -> Read<String> {
+        self.space();
+        let key = if self.rest.starts_with('<') {
+            self.text()?.to_owned()
+        } else if self.rest.starts_with('"') {
+            self.json_text()?
+        } else {
+            let end = self
+                .rest
+                .find([':', '{', '}', '[', ']', ','])
+                .ok_or(Problem::End)?;
+            let key = self.rest[..end].trim();
+            self.skip(end);
+            key.to_owned()
+        };
+        self.space();
+        match self.takes(':') {
+            true if !key.is_empty() => Ok(key),
+            _ => Err(self.missing()),
+        }
+    }
+
+    fn text(&mut self) -> Read<&'a str> {
+        let inside = after(self.rest, QUOTE)?;
+        let (text, rest) = inside.split_once(QUOTE).ok_or(Problem::End)?;
+        self.rest = rest;
+        Ok(text)
+    }
+
+    fn json_text(&mut self) -> Read<String> {
+        let mut parts = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
+        match parts.next() {
+            Some(Ok(text)) => {
+                self.skip(parts.byte_offset());
+                Ok(text)
+            }
+            Some(Err(error)) if error.is_eof() => Err(Problem::End),
+            _ => Err(Problem::Other),
+        }
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn word(&mut self) -> Read<Value> {
+        let end = self.rest.find([',', '}', ']']).ok_or(Problem::End)?;
+        let word = self.rest[..end].trim();
+        self.skip(end);
+        match word {
+            "true" => Ok(true.into()),
+            "false" => Ok(false.into()),
+            "null" | "none" | "None" => Ok(Value::Null),
+            word => word
+                .parse::<Number>()
+                .map(Value::from)
+                .map_err(|_| Problem::Other),
+        }
+    }
+
+    fn space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = &self.rest[bytes..];
+    }
+
+    fn takes(&mut self, expected: char) -> bool {
+        match self.rest.strip_prefix(expected) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn missing(&self) -> Problem {
+        match self.rest.is_empty() {
+            true => Problem::End,
+            false => Problem::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::call;
+    use super::*;
+
+    #[test]
+    fn calls_and_what_is_none() {
+        let deep = format!("call:f{{a:{}", "[".repeat(MAX_DEPTH + 2));
+        for (body, expected) in [
+            ("call:f{}", call("f", "{}")),
+            (
+                "call:f{a:<|\"|>x, {y}: \"z\"\n<tool_call|><|\"|>,b:-2.5,c:{d:[true,null]}}",
+                call(
+                    "f",
+                    r#"{"a":"x, {y}: \"z\"\n<tool_call|>","b":-2.5,"c":{"d":[true,null]}}"#,
+                ),
+            ),
+            (
+                "call:f{a: \"q\\\"\" , <|\"|>b c<|\"|>: 1}",
+                call("f", r#"{"a":"q\"","b c":1}"#),
+            ),
+            ("call:f{a:<|\"|>x<tool", Parsed::Unfinished),
+            ("call:f{a:[1,2", Parsed::Unfinished),
+            ("cal", Parsed::Unfinished),
+            ("call:f{a:Zürich}", Parsed::Malformed),
+            ("call:f{a:1}}", Parsed::Malformed),
+            ("call:{a:1}", Parsed::Malformed),
+            ("call:f{a:1 b:2}", Parsed::Malformed),
+            ("get_weather", Parsed::Malformed),
+            (&deep, Parsed::Malformed),
+        ] {
+            assert_eq!(parse(body), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Calls of Mistral's models, after `[TOOL_CALLS]`:
+//!
+//! ```text
+//! get_weather[ARGS]{"city": "Zürich"}                         Ministral 3, Devstral
+//! get_weather[CALL_ID]abc123XYZ[ARGS]{"city": "Zürich"}       Mistral Small 3.2
+//! [{"name": "get_weather", "arguments": {...}, "id": "abc123XYZ"}]    Mistral Nemo and older
+//! ```
+
+use serde_json::Value;
+
+use super::{Parsed, ToolCall, json};
+
+/// Between the name and the arguments.
+pub(super) const ARGS: &str = "[ARGS]";
+/// Between the name and the id.
+pub(super) const CALL_ID: &str = "[CALL_ID]";
+
+/// The longest name that is waited for, in bytes.
+const MAX_HEAD: usize = 512;
+
+/// The byte at which the JSON of a call begins; `None` if it has not come yet, an error if it never will.
+pub(super) fn json_begins(body: &str) -> Result<Option<usize>, ()> {
+    let space = body.len() - body.trim_start().len();
+    let text = &body[space..];
+    if text.starts_with('[') {
+        return Ok(Some(space));
+    }
+    match text.find(ARGS) {
+        Some(at) => {
+            let begin = space + at + ARGS.len();
+            let rest = &body[begin..];
+            match rest.trim_start().chars().next() {
+                Some('{') => Ok(Some(body.len() - rest.trim_start().len())),
+                Some(_) => Err(()),
+                None => Ok(None),
+            }
+        }
+        None if text.len() > MAX_HEAD || text.contains('\n') => Err(()),
+        None => Ok(None),
+    }
+}
+
+/// Reads one call, or a list of them.
+pub(super) fn parse(body: &str) -> Parsed {
+    let text = body.trim();
+    if text.starts_with('[') {
+        return json::list(text);
+    }
+    let Some((head, arguments)) = text.split_once(ARGS) else {
+        return Parsed::Malformed;
+    };
+    let (name, id) = match head.split_once(CALL_ID) {
+        Some((name, id)) => (name, Some(id.trim().to_owned())),
+        None => (head, None),
+    };
+    let name = name.trim();
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Parsed::Malformed;
+    }
+    match serde_json::from_str::<Value>(arguments) {
+        Ok(arguments @ Value::Object(_)) => Parsed::one(ToolCall {
+            id,
+            ..ToolCall::new(name, arguments.to_string())
+        }),
+        Err(error) if error.is_eof() => Parsed::Unfinished,
+        _ => Parsed::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::call;
+    use super::*;
+
+    #[test]
+    fn calls_and_what_is_none() {
+        for (body, expected) in [
+            ("f[ARGS]{\"a\": \"[ARGS]\"}", call("f", r#"{"a":"[ARGS]"}"#)),
+            ("[{\"name\": \"f\", \"arguments\": {}}]", call("f", "{}")),
+            ("f[ARGS]{\"a\": ", Parsed::Unfinished),
+            ("f[ARGS][1]", Parsed::Malformed),
+            ("f g[ARGS]{}", Parsed::Malformed),
+            ("[ARGS]{}", Parsed::Malformed),
+            ("f", Parsed::Malformed),
+        ] {
+            assert_eq!(parse(body), expected, "{body}");
+        }
+        let with_id = Parsed::one(ToolCall {
+            id: Some("abc123XYZ".into()),
+            ..ToolCall::new("f", "{}")
+        });
+        assert_eq!(parse("f[CALL_ID]abc123XYZ[ARGS]{}"), with_id);
+    }
+
+    #[test]
+    fn where_the_json_begins() {
+        for (body, expected) in [
+            ("f[ARGS]{", Ok(Some(7))),
+            ("f[ARGS] ", Ok(None)),
+            ("f[AR", Ok(None)),
+            (" [{", Ok(Some(1))),
+            ("f[ARGS]x", Err(())),
+            ("some text\n", Err(())),
+        ] {
+            assert_eq!(json_begins(body), expected, "{body}");
+        }
+        assert_eq!(json_begins(&"x".repeat(MAX_HEAD + 1)), Err(()));
+    }
+}
