@@ -15,8 +15,11 @@ struct Engine(Vec<Session>);
 
 impl Engine {
     fn load(path: &Path, shards: usize, options: Options) -> Result<Engine> {
-        let file = std::fs::File::open(path).unwrap();
-        let parts: [&dyn ByteSource; 1] = [&file];
+        Engine::open(&std::fs::File::open(path).unwrap(), shards, options)
+    }
+
+    fn open(file: &dyn ByteSource, shards: usize, options: Options) -> Result<Engine> {
+        let parts = [file];
         let open = |index| {
             let shard = Shard::new(index, shards)?;
             let mut session = Session::open(&parts, &Options { shard, ..options })?;
@@ -220,6 +223,106 @@ fn the_recital_model_recites_fourteen_chats() {
         assert_eq!(items.len(), 14);
         recites(&mut Engine::load(&path, 1, Options::default()).unwrap(), items);
     }
+}
+
+#[test]
+fn thoughts_end_when_their_budget_is_used_up() {
+    for (name, opens_itself) in [("recital-qwen3", true), ("recital-qwen35", false)] {
+        let Some(expected) = shared(&format!("models/{name}.expected.json")) else {
+            continue;
+        };
+        let expected = json_file(&expected);
+        let item = expected["items"].as_array().unwrap().iter();
+        let item = item.clone().find(|item| item["name"] == "think").unwrap();
+        let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
+        let Ok(mut engine) = Engine::load(&path, 1, Options::default()) else {
+            println!("SKIPPED: thinking budget with {name} (its architecture is not there)");
+            continue;
+        };
+        let free = engine.run(chat(item), never).unwrap();
+        assert_eq!(free.tokens, ids(&item["reply_ids"]));
+        let closing = engine.0[0].tokenizer().unwrap().encode("\n</think>\n\n", true);
+        let opening = usize::from(opens_itself);
+        for budget in [1, 2, 9] {
+            let request = Request {
+                thinking_budget: Some(budget),
+                ..chat(item)
+            };
+            let cut = engine.run(request.clone(), never).unwrap();
+            let thoughts = opening + budget;
+            assert_eq!(cut.tokens[..thoughts], free.tokens[..thoughts], "{name} {budget}");
+            assert_eq!(
+                cut.tokens[thoughts..][..closing.len()],
+                closing,
+                "{name} {budget}"
+            );
+            assert!(
+                free.reasoning.starts_with(&cut.reasoning),
+                "{name} {budget}: {}",
+                cut.reasoning
+            );
+            assert!(cut.reasoning.len() < free.reasoning.len());
+            assert!(!cut.text.is_empty(), "{name} {budget}");
+            // What follows is what the model says to these tokens, when they are its prompt.
+            let known = cut.prompt_tokens.unwrap();
+            let prompt: Vec<u32> = ids(&item["prompt_ids"])
+                .into_iter()
+                .chain(cut.tokens[..thoughts + closing.len()].iter().copied())
+                .collect();
+            assert_eq!(known, ids(&item["prompt_ids"]).len());
+            let said = request_tokens(&mut engine, prompt, cut.tokens.len() - thoughts - closing.len());
+            assert_eq!(cut.tokens[thoughts + closing.len()..], said, "{name} {budget}");
+            // In the middle of the closing tokens, there may be no room for more.
+            let short = Request {
+                max_tokens: Some(thoughts + 1),
+                ..request
+            };
+            let short = engine.run(short, never).unwrap();
+            assert_eq!(short.finish_reason, Some(FinishReason::Length));
+            assert_eq!(short.tokens, cut.tokens[..thoughts + 1]);
+        }
+        // Enough is not cut, and none at all is an answer at once.
+        let enough = Request {
+            thinking_budget: Some(1000),
+            ..chat(item)
+        };
+        assert_eq!(engine.run(enough, never).unwrap().tokens, free.tokens);
+        let none = Request {
+            thinking_budget: Some(0),
+            ..chat(item)
+        };
+        let none = engine.run(none, never).unwrap();
+        assert_eq!(none.reasoning, "", "{name}");
+        assert!(!none.text.is_empty(), "{name}");
+    }
+}
+
+/// What is said to these tokens, greedily.
+fn request_tokens(engine: &mut Engine, prompt: Vec<u32>, count: usize) -> Vec<u32> {
+    let request = request(json!({
+        "promptTokens": prompt, "maxTokens": count, "ignoreEnd": true, "sampling": { "temperature": 0 }
+    }));
+    engine.run(request, never).unwrap().tokens
+}
+
+/// Some models mark calls and thoughts with control tokens, which have no text of their own.
+#[test]
+fn markup_may_be_control_tokens() {
+    let mut bytes = std::fs::read(tiny_chat()).unwrap();
+    let kinds = {
+        let key = b"tokenizer.ggml.token_type";
+        // After the key: the type "array" and that of its elements (4 bytes each), and their number (8 bytes).
+        bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 16
+    };
+    let expected = json_file(&project("tests/golden/tiny-chat.expected.json"));
+    let (user_defined, control) = (4, 3);
+    for id in 1527..1536 {
+        let kind = &mut bytes[kinds + 4 * id..][..4];
+        assert!([user_defined, control].contains(&kind[0]), "{id}: {kind:?}");
+        kind[0] = control;
+    }
+    let mut engine = Engine::open(&bytes, 1, Options::default()).unwrap();
+    recites(&mut engine, expected["chats"].as_array().unwrap());
 }
 
 #[test]

@@ -89,6 +89,7 @@ class Account {
   reasoning = '';
   readonly toolCalls: ChatToolCall[] = [];
   readonly logprobs: engine.TokenLogprob[] = [];
+  malformedToolCall = false;
   finishReason: FinishReason = 'stop';
   #promptTokens = 0;
   #cachedTokens = 0;
@@ -100,6 +101,7 @@ class Account {
     this.text += output.text ?? '';
     this.reasoning += output.reasoning ?? '';
     for (const delta of output.toolCalls ?? []) this.#addToolCall(delta);
+    this.malformedToolCall ||= output.malformedToolCall ?? false;
     this.logprobs.push(...(output.logprobs ?? []));
     this.#tokens += output.tokens?.length ?? 0;
     this.#promptTokens = output.promptTokens ?? this.#promptTokens;
@@ -160,11 +162,12 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
   });
   return {
     opening: () => [chunk({ role: 'assistant', content: '' }, null, null)],
-    chunk({ text, reasoning, toolCalls, logprobs }) {
+    chunk({ text, reasoning, toolCalls, malformedToolCall, logprobs }) {
       const delta = {
         ...(text && { content: text }),
         ...(reasoning && { reasoning_content: reasoning }),
         ...(toolCalls?.length && { tool_calls: toolCalls.map(toolCallChunk) }),
+        ...(malformedToolCall && { malformed_tool_call: true as const }),
       };
       if (Object.keys(delta).length === 0 && !logprobs?.length) return undefined;
       return chunk(delta, wantsLogprobs ? chatLogprobs(logprobs ?? []) : null, null);
@@ -174,13 +177,14 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
       return includeUsage ? [last, { ...last, choices: [], usage: account.usage }] : [last];
     },
     whole(account) {
-      const { text, reasoning, toolCalls, logprobs, finishReason, usage, timings } = account;
+      const { text, reasoning, toolCalls, malformedToolCall, logprobs, finishReason, usage, timings } = account;
       const message = {
         role: 'assistant' as const,
         content: text === '' && toolCalls.length > 0 ? null : text,
         ...(reasoning && { reasoning_content: reasoning }),
         refusal: null,
         ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
+        ...(malformedToolCall && { malformed_tool_call: true as const }),
       };
       const choice = {
         index: 0,

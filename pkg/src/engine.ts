@@ -74,6 +74,8 @@ export interface GenerateRequest {
   readonly topLogprobs?: number;
   /** Variables for the chat template, such as `enable_thinking`. */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
+  /** Most tokens for thoughts. */
+  readonly thinkingBudget?: number;
   readonly now: Now;
 }
 
@@ -113,6 +115,8 @@ export interface OutputEvent {
   readonly reasoning?: string;
   /** Tool calls, or more of their arguments. */
   readonly toolCalls?: readonly ToolCallDelta[];
+  /** Something began like a tool call and was none; it is in the text. */
+  readonly malformedToolCall?: boolean;
   /** The ids of the tokens produced, the one that ended the answer included. */
   readonly tokens?: readonly number[];
   readonly logprobs?: readonly TokenLogprob[];

@@ -51,8 +51,12 @@ export interface ChatCompletionParams extends CommonParams {
   response_format?: { type: 'text' } | null;
   logprobs?: boolean | null;
   top_logprobs?: number | null;
-  /** Variables for the chat template, such as `enable_thinking`. */
+  /** Variables for the chat template. */
   chat_template_kwargs?: Readonly<Record<string, unknown>> | null;
+  /** Whether the model thinks before it answers, where its chat template leaves the choice. */
+  enable_thinking?: boolean | null;
+  /** Most tokens for thoughts. When they are used up, the thoughts are ended and the answer begins. */
+  thinking_budget?: number | null;
 }
 
 /** Options of `completions.create`. */
@@ -122,6 +126,8 @@ export interface ChatCompletion {
       reasoning_content?: string;
       refusal: null;
       tool_calls?: ChatToolCall[];
+      /** Something began like a tool call and could not be read: it is in the content (or the reasoning) as text. */
+      malformed_tool_call?: true;
     };
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason;
@@ -148,6 +154,7 @@ export interface ChatCompletionChunk {
         type?: 'function';
         function: { name?: string; arguments?: string };
       }[];
+      malformed_tool_call?: true;
     };
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason | null;

@@ -42,7 +42,7 @@ const COMMON = [
 const CHAT = new Set([
   ...COMMON,
   ...['messages', 'max_completion_tokens', 'tools', 'tool_choice', 'parallel_tool_calls', 'response_format'],
-  ...['top_logprobs', 'chat_template_kwargs'],
+  ...['top_logprobs', 'chat_template_kwargs', 'enable_thinking', 'thinking_budget'],
 ]);
 const COMPLETION = new Set([...COMMON, 'prompt', 'echo', 'best_of', 'suffix']);
 
@@ -63,10 +63,13 @@ export function checkChat(params: unknown, beside: unknown): Checked {
   const variables = options['chat_template_kwargs'];
   if (variables !== undefined && !isObject(variables))
     throw invalidArgument('chat_template_kwargs', variables, 'an object');
+  const thinking = flag(options, 'enable_thinking');
+  const budget = number(options, 'thinking_budget', { min: 0, max: MOST_TOKENS, whole: true });
   return checked(options, beside, {
     messages: checkMessages(options['messages']),
     ...(tools && { tools }),
-    ...(variables !== undefined && { templateVariables: variables }),
+    templateVariables: { ...variables, ...(thinking !== undefined && { enable_thinking: thinking }) },
+    ...(budget !== undefined && { thinkingBudget: budget }),
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
   });
 }

@@ -8,6 +8,8 @@ pub struct Reasoning {
     pub open: &'static str,
     /// Ends them.
     pub close: &'static str,
+    /// What ends thoughts that are cut short: the marker with the white space that the family writes around it.
+    pub closing: &'static str,
     /// The opening may come in the middle of an answer. Only where it is a control token, which the model does not
     /// write by accident; `<think>` in the middle of an answer is text about the tag.
     pub anywhere: bool,
@@ -19,24 +21,28 @@ pub const FAMILIES: [Reasoning; 4] = [
     Reasoning {
         open: "<|channel>thought\n",
         close: "<channel|>",
+        closing: "\n<channel|>",
         anywhere: true,
     },
     // Magistral, Ministral 3 Reasoning
     Reasoning {
         open: "[THINK]",
         close: "[/THINK]",
+        closing: "[/THINK]",
         anywhere: true,
     },
     // Qwen3, Qwen3.5, DeepSeek R1, SmolLM3, Nemotron, LFM2.5
     Reasoning {
         open: "<think>",
         close: "</think>",
+        closing: "\n</think>\n\n",
         anywhere: false,
     },
     // Seed-OSS
     Reasoning {
         open: "<seed:think>",
         close: "</seed:think>",
+        closing: "\n</seed:think>",
         anywhere: false,
     },
 ];

@@ -158,6 +158,16 @@ impl ReplyParser {
         )
     }
 
+    /// Whether it is inside its thoughts, and not in a call among them.
+    pub fn is_thinking(&self) -> bool {
+        self.state == State::Reasoning
+    }
+
+    /// Whether nothing is held back that may become a marker.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// How many tool calls are complete.
     pub fn tool_calls(&self) -> u32 {
         self.calls

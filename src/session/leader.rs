@@ -1,23 +1,25 @@
 //! The leader's half of a session: the prompt, the sampler, and the answer in the making.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::chat::tools::Format;
 use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
 use crate::error::{Error, Kind, Result};
-use crate::gguf::{Gguf, Metadata};
+use crate::gguf::Gguf;
 use crate::model::{MAX_BATCH, Model};
-use crate::sample::{self, Params, Sampler};
-use crate::session::request::{FinishReason, Output, Request, TokenLogprob};
+use crate::sample::{self, Sampler};
+use crate::session::answer::{Answer, ThinkingBudget};
+use crate::session::defaults::Defaults;
+use crate::session::request::{Output, Request, TokenLogprob};
 use crate::session::{PACKET_BATCH, PACKET_END};
-use crate::tokenizer::{Span, StreamDecoder, TokenKind, Tokenizer};
+use crate::tokenizer::{Span, TokenKind, Tokenizer};
 
 /// What only shard 0 has.
 pub(super) struct Leader {
     pub(super) tokenizer: Tokenizer,
     /// Compiled at load; a broken template is an error only for those who use it.
     template: Result<ChatTemplate>,
-    defaults: Params,
+    defaults: Defaults,
     /// Control tokens that are markup in replies, with their names: they have no text otherwise.
     markup: Vec<(u32, String)>,
     /// Prompt and answer so far.
@@ -32,23 +34,17 @@ pub(super) struct Leader {
     requests: u64,
 }
 
-/// An answer in the making.
-struct Answer {
-    sampler: Sampler,
-    decoder: StreamDecoder,
-    stop: StopMatcher,
-    reply: Option<ReplyParser>,
-    /// Control tokens that the reply's parser has to see, ascending.
-    named: Vec<u32>,
-    /// Tokens still allowed.
-    left: usize,
-    prompt_tokens: usize,
-    cached_tokens: usize,
-    generated: usize,
-    logprobs: Option<usize>,
-    ignore_end: bool,
-    finished: bool,
+/// What is known of the reply to a chat before it begins.
+struct ChatReply {
+    parser: ReplyParser,
+    /// The model may think first: the prompt has not already ended its thoughts.
+    thinks: bool,
+    /// The tokens that end thoughts.
+    closing: Option<Vec<u32>>,
 }
+
+/// The template's variable that switches thinking.
+const THINKS: &str = "enable_thinking";
 
 impl Leader {
     pub(super) fn new(gguf: &Gguf, model: &Model) -> Result<Leader> {
@@ -75,7 +71,7 @@ impl Leader {
                 "this file has no chat template: it is no chat model; use completions with a prompt instead",
             )),
         };
-        let defaults = sampling_defaults(&gguf.metadata)?;
+        let defaults = Defaults::read(&gguf.metadata)?;
         let markup = template
             .as_ref()
             .map_or_else(|_| Vec::new(), |template| markup_tokens(&tokenizer, template));
@@ -96,7 +92,12 @@ impl Leader {
     /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
     pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
         request.validate()?;
-        let params = request.params(&self.defaults, |text| self.tokenizer.encode(text, false))?;
+        let (prompt, reply) = self.prompt(&request)?;
+        let defaults = match &reply {
+            Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
+            None => self.defaults.text(),
+        };
+        let params = request.params(defaults, |text| self.tokenizer.encode(text, false))?;
         if let Some((id, _)) = params
             .logit_bias
             .iter()
@@ -104,7 +105,6 @@ impl Leader {
         {
             return Err(self.no_such_token(*id).at("logit_bias"));
         }
-        let (prompt, reply) = self.prompt(&request)?;
         if prompt.is_empty() {
             return Err(Error::new(
                 Kind::InvalidArgument,
@@ -121,11 +121,6 @@ impl Leader {
                 ),
             ));
         }
-        let named = reply.as_ref().map_or_else(Vec::new, |reply| {
-            let is_marker = |name: &str| reply.markers().any(|marker| marker.contains(name));
-            let named = self.markup.iter().filter(|(_, name)| is_marker(name));
-            named.map(|(id, _)| *id).collect()
-        });
         let mut sampler = Sampler::new(params, self.tokenizer.suppressed())?;
         for id in &prompt {
             sampler.accept(*id);
@@ -141,29 +136,30 @@ impl Leader {
         self.cached = shared;
         self.in_flight = 0;
         self.output = Output::default();
-        self.answer = Some(Answer {
-            sampler,
-            decoder: StreamDecoder::new(),
-            stop: StopMatcher::new(request.stop)?,
-            reply,
-            named,
-            left: request
-                .max_tokens
-                .unwrap_or(usize::MAX)
-                .min(capacity - prompt.len()),
-            prompt_tokens: prompt.len(),
-            cached_tokens: shared,
-            generated: 0,
-            logprobs: (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs),
-            ignore_end: request.ignore_end,
-            finished: false,
-        });
+        let mut answer = Answer::new(sampler, StopMatcher::new(request.stop)?, prompt.len(), shared);
+        answer.left = request
+            .max_tokens
+            .unwrap_or(usize::MAX)
+            .min(capacity - prompt.len());
+        answer.logprobs = (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs);
+        answer.ignore_end = request.ignore_end;
+        if let Some(ChatReply { parser, closing, .. }) = reply {
+            let is_marker = |name: &str| parser.markers().any(|marker| marker.contains(name));
+            let named = self.markup.iter().filter(|(_, name)| is_marker(name));
+            answer.named = named.map(|(id, _)| *id).collect();
+            answer.thinking = request
+                .thinking_budget
+                .zip(closing)
+                .map(|(left, closing)| ThinkingBudget { left, closing });
+            answer.reply = Some(parser);
+        }
         self.sequence = prompt;
+        self.answer = Some(answer);
         Ok(())
     }
 
     /// The ids of a request's prompt, and what reads the reply to a chat.
-    fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ReplyParser>)> {
+    fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ChatReply>)> {
         if let Some(ids) = &request.prompt_tokens {
             if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokenizer.len()) {
                 return Err(self.no_such_token(*id));
@@ -178,13 +174,16 @@ impl Leader {
             .now
             .map(|now| Time::from_unix(now.unix_seconds, now.utc_offset_minutes))
             .transpose()?;
-        let input = PromptInput {
+        let mut input = PromptInput {
             messages: template.normalize(request.messages.as_ref().unwrap_or(&Value::Null))?,
             tools: request.tools.clone(),
             add_generation_prompt: true,
             variables: request.template_variables.clone(),
             now,
         };
+        if let (Some(thinks), None) = (self.defaults.thinks(), input.variables.get(THINKS)) {
+            input.variables.insert(THINKS.into(), thinks.into());
+        }
         let spans = template.render(&input)?;
         let spans: Vec<_> = spans
             .iter()
@@ -193,11 +192,29 @@ impl Leader {
                 trusted: s.trusted,
             })
             .collect();
-        let ids = self.with_bos(self.tokenizer.encode_spans(&spans));
+        let mut ids = self.with_bos(self.tokenizer.encode_spans(&spans));
         let mut options = ReplyOptions::for_prompt(template, &input)?;
         self.requests += 1;
         options.id_salt = self.requests;
-        Ok((ids, Some(ReplyParser::new(options))))
+        let thinks = options.reasoning.is_some_and(|family| {
+            !spans
+                .last()
+                .is_some_and(|last| last.text.trim_end().ends_with(family.close))
+        });
+        let family = options.reasoning;
+        let closing = family.map(|family| self.tokenizer.encode(family.closing, true));
+        let skipped = options.reasoning_open && request.thinking_budget == Some(0);
+        let mut parser = ReplyParser::new(options);
+        if let (true, Some(family), Some(closing)) = (skipped, family, &closing) {
+            ids.extend(closing);
+            parser.push(family.closing);
+        }
+        let reply = ChatReply {
+            parser,
+            thinks: thinks && !skipped,
+            closing,
+        };
+        Ok((ids, Some(reply)))
     }
 
     pub(super) fn no_such_token(&self, id: u32) -> Error {
@@ -258,15 +275,7 @@ impl Leader {
             return;
         };
         let choice = answer.sampler.sample(logits, None);
-        answer.sampler.accept(choice.id);
-        if answer.generated == 0 {
-            output.prompt_tokens = Some(answer.prompt_tokens);
-            output.cached_tokens = Some(answer.cached_tokens);
-        }
-        answer.generated += 1;
-        answer.left -= 1;
         sequence.push(choice.id);
-        output.tokens.push(choice.id);
         if let Some(top) = answer.logprobs {
             let mut entry = token_logprob(tokenizer, choice.id, choice.logprob);
             let best = sample::top_logprobs(logits, top);
@@ -276,44 +285,22 @@ impl Leader {
                 .collect();
             output.logprobs.push(entry);
         }
+        answer.add(tokenizer, choice.id, output);
+        self.close_thoughts();
+    }
 
-        let ended = !answer.ignore_end && tokenizer.is_end_of_generation(choice.id);
-        let mut text = String::new();
-        if !ended {
-            text = if answer.named.binary_search(&choice.id).is_ok() {
-                answer.decoder.push_with_names(tokenizer, choice.id)
-            } else {
-                answer.decoder.push(tokenizer, choice.id)
-            };
-        }
-        let mut finish = match (ended, answer.left) {
-            (true, _) => Some(FinishReason::Stop),
-            (false, 0) => Some(FinishReason::Length),
-            _ => None,
+    /// Ends thoughts that have used up their budget: the closing tokens are part of the answer, and the next batch.
+    fn close_thoughts(&mut self) {
+        let Some(answer) = self.answer.as_mut() else {
+            return;
         };
-        if finish.is_some() {
-            text.push_str(&answer.decoder.finish());
-        }
-        let mut shown = answer.stop.push(&text);
-        if shown.matched.is_some() {
-            finish = Some(FinishReason::Stop);
-        } else if finish.is_some() {
-            shown.text.push_str(&answer.stop.finish());
-        }
-        match answer.reply.as_mut() {
-            None => output.text.push_str(&shown.text),
-            Some(reply) => {
-                output.add(reply.push(&shown.text));
-                if finish.is_some() {
-                    output.add(reply.finish());
-                }
-                if finish == Some(FinishReason::Stop) && reply.tool_calls() > 0 {
-                    finish = Some(FinishReason::ToolCalls);
-                }
+        for id in answer.closing().into_iter().flatten() {
+            if answer.finished {
+                break;
             }
+            self.sequence.push(id);
+            answer.add(&self.tokenizer, id, &mut self.output);
         }
-        answer.finished = finish.is_some();
-        output.finish_reason = finish;
     }
 
     pub(super) fn take_output(&mut self) -> Output {
@@ -362,37 +349,4 @@ fn token_logprob(tokenizer: &Tokenizer, id: u32, logprob: f32) -> TokenLogprob {
         logprob,
         top: Vec::new(),
     }
-}
-
-/// What the file proposes for sampling (`general.sampling.*`), over the engine's own defaults.
-fn sampling_defaults(metadata: &Metadata) -> Result<Params> {
-    const KEYS: [(&str, &str); 8] = [
-        ("temp", "temperature"),
-        ("top_k", "top_k"),
-        ("top_p", "top_p"),
-        ("min_p", "min_p"),
-        ("penalty_repeat", "repeat_penalty"),
-        ("penalty_last_n", "penalty_last_n"),
-        ("xtc_probability", "xtc_probability"),
-        ("xtc_threshold", "xtc_threshold"),
-    ];
-    let mut fields = Map::new();
-    for (key, field) in KEYS {
-        let key = format!("general.sampling.{key}");
-        let value = match metadata.get(&key) {
-            None => continue,
-            Some(_) => match metadata.u64(&key) {
-                Ok(Some(integer)) => Value::from(integer),
-                _ => Value::from(metadata.f32(&key)?.unwrap_or_default()),
-            },
-        };
-        fields.insert(field.to_string(), value);
-    }
-    let defaults = Request {
-        sampling: fields,
-        ..Request::default()
-    };
-    defaults
-        .params(&Params::default(), |_| Vec::new())
-        .map_err(|e| Error::new(Kind::MalformedFile, e.message).at("general.sampling"))
 }

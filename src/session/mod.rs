@@ -4,6 +4,8 @@
 //! each batch the leader sends a small packet that says which tokens at which position, and at the end one that says so.
 //! A single shard sends no packets. Nothing here waits, reads a clock or does I/O.
 
+mod answer;
+mod defaults;
 mod info;
 mod leader;
 mod request;

@@ -37,6 +37,8 @@ pub struct Request {
     pub ignore_end: bool,
     /// Further variables for the template: `enable_thinking` and the like.
     pub template_variables: Map<String, Value>,
+    /// Most tokens for thoughts. When they are used up, the thoughts are ended and the answer begins; 0 skips them.
+    pub thinking_budget: Option<usize>,
     /// What the template's `strftime_now` says; the engine has no clock.
     pub now: Option<Now>,
 }

@@ -41,6 +41,11 @@ impl StreamDecoder {
         })
     }
 
+    /// Whether no character is half there.
+    pub fn is_whole(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// The text that is complete with these bytes.
     pub fn push_bytes(&mut self, mut bytes: &[u8]) -> String {
         if let Some(&first) = bytes.first()
