@@ -1,201 +1,16 @@
 //! Whole requests: prompt in, answer out, over one shard and over several driven by hand, against recorded answers of
 //! independent implementations.
 
-use std::path::{Path, PathBuf};
-
+use fanlight::Kind;
 use fanlight::kernels::cache::KvType;
-use fanlight::model::{Exchange, Options, Shard};
-use fanlight::session::{Event, FinishReason, Output, Request, Session};
-use fanlight::source::ByteSource;
-use fanlight::{Kind, Result};
+use fanlight::model::Options;
+use fanlight::session::{FinishReason, Request};
 use serde_json::{Value, json};
 
-/// All shards of a loaded model.
-struct Engine(Vec<Session>);
+#[path = "support/engine.rs"]
+mod engine;
 
-impl Engine {
-    fn load(path: &Path, shards: usize, options: Options) -> Result<Engine> {
-        Engine::open(&std::fs::File::open(path).unwrap(), shards, options)
-    }
-
-    fn open(file: &dyn ByteSource, shards: usize, options: Options) -> Result<Engine> {
-        let parts = [file];
-        let open = |index| {
-            let shard = Shard::new(index, shards)?;
-            let mut session = Session::open(&parts, &Options { shard, ..options })?;
-            while !session.load_step(&parts)? {}
-            Ok(session)
-        };
-        (0..shards).map(open).collect::<Result<_>>().map(Engine)
-    }
-
-    /// Runs a request to its end, or until `stop` says so (then it is cancelled).
-    fn run(&mut self, request: Request, mut stop: impl FnMut(&Output) -> bool) -> Result<Output> {
-        let (leader, followers) = self.0.split_first_mut().unwrap();
-        leader.start(request)?;
-        for follower in followers {
-            follower.follow()?;
-        }
-        let mut all = Output::default();
-        loop {
-            let event = until_needed(&mut self.0[0], &mut all, &mut stop)?;
-            if event == Event::Output {
-                self.0.iter_mut().for_each(Session::cancel);
-                return Ok(all);
-            }
-            for follower in &mut self.0[1..] {
-                assert_eq!(
-                    until_needed(follower, &mut Output::default(), &mut |_| false)?,
-                    event
-                );
-            }
-            match event {
-                Event::Exchange(exchange) => self.deliver(exchange),
-                _ => return Ok(all),
-            }
-        }
-    }
-
-    fn deliver(&mut self, exchange: Exchange) {
-        for from in 0..self.0.len() {
-            let slice = self.0[from].exchange_slice(from).to_vec();
-            for to in (0..self.0.len()).filter(|to| *to != from) {
-                let wanted = match exchange {
-                    Exchange::AllGather => true,
-                    Exchange::FromLeader => from == 0,
-                    Exchange::ToLeader => to == 0,
-                };
-                if wanted {
-                    self.0[to].exchange_slice(from).copy_from_slice(&slice);
-                }
-            }
-        }
-    }
-}
-
-/// Runs one shard until it needs another, is done, or is to stop (then the event is `Output`).
-fn until_needed(
-    session: &mut Session,
-    all: &mut Output,
-    stop: &mut dyn FnMut(&Output) -> bool,
-) -> Result<Event> {
-    loop {
-        match session.run()? {
-            Event::Pause => {}
-            Event::Output => {
-                let mut output = session.take_output();
-                all.text.push_str(&output.text);
-                all.reasoning.push_str(&output.reasoning);
-                all.tool_calls.append(&mut output.tool_calls);
-                all.tokens.append(&mut output.tokens);
-                all.logprobs.append(&mut output.logprobs);
-                all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);
-                all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
-                all.finish_reason = output.finish_reason;
-                if stop(all) {
-                    return Ok(Event::Output);
-                }
-            }
-            event => return Ok(event),
-        }
-    }
-}
-
-fn never(_: &Output) -> bool {
-    false
-}
-
-fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn tiny_chat() -> PathBuf {
-    project("www/models/tiny-chat-q8_0.gguf")
-}
-
-fn shared(path: &str) -> Option<PathBuf> {
-    let full = project("../shared/fixtures").join(path);
-    if !full.exists() {
-        println!("SKIPPED: {path} (../shared is absent)");
-        return None;
-    }
-    Some(full)
-}
-
-fn json_file(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect()
-}
-
-fn request(value: Value) -> Request {
-    serde_json::from_value(value).unwrap()
-}
-
-/// A greedy chat request for one recorded conversation.
-fn chat(item: &Value) -> Request {
-    let mut request = request(json!({ "messages": item["messages"], "sampling": { "temperature": 0 } }));
-    request.tools = Some(item["tools"].clone()).filter(|tools| !tools.is_null());
-    if let Some(thinking) = item["enable_thinking"].as_bool() {
-        request
-            .template_variables
-            .insert("enable_thinking".into(), thinking.into());
-    }
-    request
-}
-
-fn greedy(prompt: &str, max_tokens: usize) -> Request {
-    request(json!({ "prompt": prompt, "maxTokens": max_tokens, "sampling": { "temperature": 0 } }))
-}
-
-/// Asks for every conversation, and compares the ids and their parts with the record.
-fn recites(engine: &mut Engine, items: &[Value]) {
-    for item in items {
-        let name = item["name"].as_str().unwrap();
-        let output = engine.run(chat(item), never).unwrap();
-        assert_eq!(
-            output.prompt_tokens,
-            Some(item["prompt_ids"].as_array().unwrap().len()),
-            "{name}"
-        );
-        assert_eq!(output.tokens, ids(&item["reply_ids"]), "{name}: {}", output.text);
-        let reply = item["reply"].as_str().unwrap();
-        let (reasoning, rest) = match reply
-            .strip_prefix("<think>\n")
-            .and_then(|r| r.split_once("\n</think>\n\n"))
-        {
-            Some((reasoning, rest)) => (reasoning, rest),
-            None => ("", reply),
-        };
-        assert_eq!(output.reasoning, reasoning, "{name}");
-        if rest.starts_with("<tool_call>") {
-            let calls: Vec<Value> = rest
-                .split("<tool_call>")
-                .filter(|call| !call.is_empty())
-                .map(|call| serde_json::from_str(call.trim().trim_end_matches("</tool_call>")).unwrap())
-                .collect();
-            assert_eq!(output.tool_calls.len(), calls.len(), "{name}");
-            for (got, want) in output.tool_calls.iter().zip(&calls) {
-                assert_eq!(got.name, want["name"].as_str().unwrap());
-                assert_eq!(
-                    serde_json::from_str::<Value>(&got.arguments).unwrap(),
-                    want["arguments"]
-                );
-            }
-            assert_eq!(output.finish_reason, Some(FinishReason::ToolCalls), "{name}");
-        } else {
-            assert_eq!(output.text, rest, "{name}");
-            assert_eq!(output.finish_reason, Some(FinishReason::Stop), "{name}");
-        }
-    }
-}
+use engine::{Engine, chat, greedy, ids, json_file, never, project, recites, request, shared, tiny_chat};
 
 #[test]
 fn the_tiny_chat_model_answers_word_for_word() {
@@ -209,19 +24,20 @@ fn the_tiny_chat_model_answers_word_for_word() {
 }
 
 #[test]
-fn the_recital_model_recites_fourteen_chats() {
-    for file in [
-        "recital-qwen3-f16.gguf",
-        "recital-qwen3-q8_0.gguf",
-        "recital-qwen3-q4_k_m.gguf",
-    ] {
-        let Some(path) = shared(&format!("models/{file}")) else {
-            return;
-        };
-        let expected = json_file(&path.with_file_name("recital-qwen3.expected.json"));
-        let items = expected["items"].as_array().unwrap();
-        assert_eq!(items.len(), 14);
-        recites(&mut Engine::load(&path, 1, Options::default()).unwrap(), items);
+fn the_recital_models_recite_fourteen_chats() {
+    for name in ["recital-qwen3", "recital-qwen35"] {
+        for (ty, shards) in [("f16", 1), ("q8_0", 2), ("q4_k_m", 1)] {
+            let Some(path) = shared(&format!("models/{name}-{ty}.gguf")) else {
+                return;
+            };
+            let expected = json_file(&path.with_file_name(format!("{name}.expected.json")));
+            let items = expected["items"].as_array().unwrap();
+            assert_eq!(items.len(), 14);
+            recites(
+                &mut Engine::load(&path, shards, Options::default()).unwrap(),
+                items,
+            );
+        }
     }
 }
 

@@ -57,6 +57,19 @@ fn softmax_sum_max_and_argmax_agree_with_the_twin_at_every_length() {
 }
 
 #[test]
+fn the_sigmoid_gate_agrees_with_the_twin_at_every_length() {
+    let mut random = Random::new(3);
+    for len in LENGTHS {
+        let gate: Vec<f32> = random.vector(len).iter().map(|x| x * 20.0).collect();
+        let x = random.vector(len);
+        let (mut found, mut expected) = (x.clone(), x);
+        vector::sigmoid_mul_in_place(&mut found, &gate);
+        scalar::vector::sigmoid_mul_in_place(&mut expected, &gate);
+        assert_close("sigmoid_mul_in_place", &found, &expected, 5e-7, 1e-35);
+    }
+}
+
+#[test]
 fn softmax_gives_nothing_to_minus_infinity() {
     let mut x = [0.0, f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, f32::NEG_INFINITY];
     vector::softmax(&mut x);

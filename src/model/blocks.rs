@@ -3,7 +3,8 @@
 
 use crate::kernels::{self, attention, vector};
 use crate::model::Model;
-use crate::model::weights::{Linear, VectorId};
+use crate::model::forward::Batch;
+use crate::model::weights::{Attention, FeedForward, Linear, Mixer, VectorId};
 
 impl Model {
     /// This shard's rows of the embedding, for those tokens of the batch that it owns, in order.
@@ -61,10 +62,21 @@ impl Model {
         }
     }
 
-    /// Own heads: norm, q, k and v, head norms, rotation, cache, attention. Leaves `[tokens, own heads * value_length]`.
-    pub(super) fn attend(&mut self, layer: usize, first: usize, tokens: usize) {
-        let handles = self.weights.layers[layer].clone();
-        self.normalise(handles.attention_norm, 0, tokens);
+    /// Own heads of the layer's mixer, over the normalised residual stream.
+    pub(super) fn mix(&mut self, layer: usize, tokens: usize, batch: Batch) {
+        let (norm, mixer) = (
+            self.weights.layers[layer].mixer_norm,
+            self.weights.layers[layer].mixer.clone(),
+        );
+        self.normalise(norm, 0, tokens);
+        match mixer {
+            Mixer::Attention(index, handles) => self.attend(index, handles, batch.first, tokens),
+            Mixer::DeltaNet(index, handles) => self.delta_net(index, handles, tokens, batch),
+        }
+    }
+
+    /// Own heads: q, k and v, head norms, rotation, cache, attention. Leaves `[tokens, own heads * value_length]`.
+    fn attend(&mut self, layer: usize, handles: Attention, first: usize, tokens: usize) {
         let Model {
             hyper,
             shard,
@@ -84,17 +96,22 @@ impl Model {
         if heads == 0 {
             return;
         }
-        let (q, k, v) = (
-            &mut state.q[..tokens * q_width],
-            &mut state.k[..tokens * k_width],
-            &mut state.v[..tokens * v_width],
-        );
+        let gated = arch.attention.gate;
+        let (q, q_rows) = match gated {
+            true => (&mut state.gated_q, 2 * q_width),
+            false => (&mut state.q, q_width),
+        };
         for (linear, out, width) in [
-            (handles.q, &mut *q, q_width),
-            (handles.k, k, k_width),
-            (handles.v, v, v_width),
+            (handles.q, &mut q[..tokens * q_rows], q_rows),
+            (handles.k, &mut state.k[..tokens * k_width], k_width),
+            (handles.v, &mut state.v[..tokens * v_width], v_width),
         ] {
             multiply(weights, linear, state.form, &mut state.input, out, width);
+        }
+        if gated {
+            let (rows, _) = state.gated_q.split_at(tokens * q_rows);
+            let heads = state.q.chunks_exact_mut(kl).zip(rows.chunks_exact(2 * kl));
+            heads.for_each(|(q, joined)| q.copy_from_slice(&joined[..kl]));
         }
         let Some(rope) = state.rope.as_ref() else { return };
         for t in 0..tokens {
@@ -132,18 +149,27 @@ impl Model {
             out,
             &mut state.attention,
         );
+        if gated {
+            let heads = out.chunks_exact_mut(vl).zip(state.gated_q.chunks_exact(2 * kl));
+            heads.for_each(|(out, joined)| vector::sigmoid_mul_in_place(out, &joined[kl..]));
+        }
     }
 
-    /// Own rows of the attention's output matrix, over all gathered heads. Leaves `[tokens, own rows of embedding]`.
-    pub(super) fn attention_output(&mut self, layer: usize, tokens: usize) {
+    /// Own rows of the mixer's output matrix, over all gathered heads. Leaves `[tokens, own rows of embedding]`.
+    pub(super) fn mix_output(&mut self, layer: usize, tokens: usize) {
         let linear = self.weights.layers[layer].output;
-        self.project(linear, tokens, self.hyper.head_count * self.hyper.value_length);
+        match self.hyper.delta_net.filter(|_| self.hyper.recurrent[layer]) {
+            None => self.project(linear, tokens, self.hyper.head_count * self.hyper.value_length, 1),
+            Some(net) => self.project(linear, tokens, net.value_width(), net.ratio()),
+        }
     }
 
-    /// Own rows of gate and up, joined by SwiGLU (Shazeer, 2020). Leaves `[tokens, own rows of feed_forward]`.
+    /// Own rows of the first half of the feed-forward, over the normalised residual stream.
     pub(super) fn gate_up(&mut self, layer: usize, tokens: usize) {
-        let handles = self.weights.layers[layer].clone();
-        self.normalise(handles.ffn_norm, 0, tokens);
+        self.normalise(self.weights.layers[layer].ffn_norm, 0, tokens);
+        if self.hyper.experts.is_some() {
+            return self.experts_gate_up(layer, tokens);
+        }
         let Model {
             hyper,
             shard,
@@ -151,6 +177,9 @@ impl Model {
             state,
             ..
         } = self;
+        let FeedForward::Dense(handles) = &weights.layers[layer].ffn else {
+            return;
+        };
         state
             .gather
             .begin(tokens, |s| shard.rows(hyper.feed_forward_length, s));
@@ -161,10 +190,15 @@ impl Model {
         vector::silu_mul(gate, up, state.gather.slice_mut(shard.index));
     }
 
-    /// Own rows of down, over all gathered rows of the feed-forward. Leaves `[tokens, own rows of embedding]`.
+    /// Own rows of the second half, over all gathered rows of the first. Leaves `[tokens, own rows of embedding]`.
     pub(super) fn down(&mut self, layer: usize, tokens: usize) {
-        let linear = self.weights.layers[layer].down;
-        self.project(linear, tokens, self.hyper.feed_forward_length);
+        match &self.weights.layers[layer].ffn {
+            FeedForward::Dense(handles) => {
+                let linear = handles.down;
+                self.project(linear, tokens, self.hyper.feed_forward_length, 1);
+            }
+            FeedForward::Experts { .. } => self.experts_down(layer, tokens),
+        }
     }
 
     /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`.
@@ -226,8 +260,9 @@ impl Model {
         }
     }
 
-    /// Gathered rows of `width` through this shard's rows of a matrix into the residual's width.
-    fn project(&mut self, linear: Linear, tokens: usize, width: usize) {
+    /// Gathered rows of `width` through this shard's rows of a matrix into the residual's width. Every shard's slice is made
+    /// of `runs` pieces: the whole row is the first pieces of all shards, then the second ones, and so on.
+    fn project(&mut self, linear: Linear, tokens: usize, width: usize, runs: usize) {
         let Model {
             hyper,
             shard,
@@ -237,7 +272,11 @@ impl Model {
         } = self;
         state.input.begin(tokens, width);
         for t in 0..tokens {
-            state.gather.copy_row(t, state.input.row_mut(t));
+            let gather = &state.gather;
+            for (run, row) in state.input.row_mut(t).chunks_exact_mut(width / runs).enumerate() {
+                let piece = |s: usize| gather.width(s) / runs;
+                gather.copy_columns(t, |s| run * piece(s)..(run + 1) * piece(s), row);
+            }
         }
         state
             .gather
@@ -255,7 +294,7 @@ impl Model {
 }
 
 /// `out[t, r] = matrix[r] . input[t] + bias[r]`
-fn multiply(
+pub(super) fn multiply(
     weights: &crate::model::Weights,
     linear: Linear,
     form: Option<kernels::Form>,

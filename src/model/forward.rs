@@ -1,13 +1,13 @@
 //! The only layer loop: a resumable program that stops at exchange points (and, in long computations, in between, so that
 //! its worker can hear "cancel").
 //!
-//! A batch of tokens goes through: embedding, then per layer attention, attention output, gate-up and down, then the
-//! logits. After each of these stages every shard holds its slice of an activation, and [`Forward::step`] returns
+//! A batch of tokens goes through: embedding, then per layer the mixer (attention or a gated delta net), its output, gate-up
+//! and down, then the logits. After each of these stages every shard holds its slice of an activation, and [`Forward::step`] returns
 //! [`Step::Exchange`]; the caller delivers the slices and steps on. A single shard never exchanges.
 
 use crate::error::{Error, Kind, Result};
 use crate::kernels::rope::RopeTable;
-use crate::model::{MAX_BATCH, Model};
+use crate::model::{MAX_BATCH, MAX_DRAFT_BATCH, Model};
 
 /// Multiply-adds after which a program pauses: a few milliseconds of work on a slow machine.
 const WORK_PER_PAUSE: u64 = 40_000_000;
@@ -21,6 +21,50 @@ pub enum LogitsFor {
     Last,
     /// Every token.
     All,
+}
+
+/// What a batch is, apart from its tokens, and what becomes of the recurrent state (nothing, in a model without one).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Position of the first token.
+    pub first: usize,
+    /// Which tokens get logits.
+    pub logits: LogitsFor,
+    /// First of all, this many tokens of the draft batch before are taken into the recurrent state.
+    pub keep: usize,
+    /// Then the state is replaced by the copy in this slot.
+    pub restore: Option<usize>,
+    /// Then the state is copied into this slot.
+    pub save: Option<usize>,
+    /// On its way, the batch copies the state into a slot.
+    pub mark: Option<Mark>,
+    /// The tokens may be the wrong ones: the recurrent state stays as it is until the next batch says how many to keep. At
+    /// most [`MAX_DRAFT_BATCH`](crate::model::MAX_DRAFT_BATCH) tokens.
+    pub draft: bool,
+}
+
+/// Where a batch copies the recurrent state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Into this slot.
+    pub slot: usize,
+    /// When it has seen this many tokens of the batch, 1 or more.
+    pub tokens: usize,
+}
+
+impl Batch {
+    /// A batch at this position, and nothing else.
+    pub fn at(first: usize, logits: LogitsFor) -> Batch {
+        Batch {
+            first,
+            logits,
+            keep: 0,
+            restore: None,
+            save: None,
+            mark: None,
+            draft: false,
+        }
+    }
 }
 
 /// Who needs whose slice.
@@ -59,8 +103,8 @@ enum At {
 /// The stages of a layer, one for each exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Attend,
-    AttentionOutput,
+    Mix,
+    MixOutput,
     GateUp,
     Down,
 }
@@ -69,17 +113,16 @@ enum Stage {
 #[derive(Debug)]
 pub struct Forward {
     tokens: Vec<u32>,
-    /// Position of the first token.
-    first: usize,
-    logits: LogitsFor,
+    batch: Batch,
     at: At,
     /// Multiply-adds since the last return.
     work: u64,
 }
 
 impl Forward {
-    /// Begins a batch of 1 to [`MAX_BATCH`] tokens at position `first`; everything before it is in the cache.
-    pub fn begin(model: &mut Model, tokens: &[u32], first: usize, logits: LogitsFor) -> Result<Forward> {
+    /// Begins a batch of 1 to [`MAX_BATCH`] tokens; everything before it is in the cache, and in the recurrent state.
+    pub fn begin(model: &mut Model, tokens: &[u32], batch: Batch) -> Result<Forward> {
+        let first = batch.first;
         if tokens.is_empty() || tokens.len() > MAX_BATCH {
             return Err(Error::new(
                 Kind::InvalidArgument,
@@ -98,7 +141,17 @@ impl Forward {
                 "the weights are not loaded yet",
             ));
         }
+        if batch.draft && tokens.len() > MAX_DRAFT_BATCH {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!(
+                    "a draft of {} tokens: expected up to {MAX_DRAFT_BATCH}",
+                    tokens.len()
+                ),
+            ));
+        }
         model.state.cache.reserve(first + tokens.len())?;
+        model.state.recurrent.begin(tokens.len(), &batch)?;
         let hyper = &model.hyper;
         let factors = model.weights.rope_factors.map(|id| model.weights.vector(id));
         let rope = model.state.rope.get_or_insert_with(|| {
@@ -113,8 +166,7 @@ impl Forward {
         rope.at(first, tokens.len());
         Ok(Forward {
             tokens: tokens.to_vec(),
-            first,
-            logits,
+            batch,
             at: At::Embed,
             work: 0,
         })
@@ -125,6 +177,7 @@ impl Forward {
         loop {
             let exchange = self.compute(model);
             if self.at == At::Done {
+                model.state.recurrent.end(self.tokens.len(), &self.batch);
                 return Step::Done;
             }
             if let Some(exchange) = exchange
@@ -151,20 +204,20 @@ impl Forward {
             }
             At::TakeEmbedding => {
                 model.take_embedding(&self.tokens);
-                (At::Layer(0, Stage::Attend), None)
+                (At::Layer(0, Stage::Mix), None)
             }
             At::Layer(layer, stage) => {
                 let gathered = Some(Exchange::AllGather);
                 let next = match stage {
-                    Stage::Attend => {
+                    Stage::Mix => {
                         if layer > 0 {
                             model.add_gathered(tokens);
                         }
-                        model.attend(layer, self.first, tokens);
-                        At::Layer(layer, Stage::AttentionOutput)
+                        model.mix(layer, tokens, self.batch);
+                        At::Layer(layer, Stage::MixOutput)
                     }
-                    Stage::AttentionOutput => {
-                        model.attention_output(layer, tokens);
+                    Stage::MixOutput => {
+                        model.mix_output(layer, tokens);
                         At::Layer(layer, Stage::GateUp)
                     }
                     Stage::GateUp => {
@@ -177,11 +230,11 @@ impl Forward {
                         if layer == last {
                             At::Output
                         } else {
-                            At::Layer(layer + 1, Stage::Attend)
+                            At::Layer(layer + 1, Stage::Mix)
                         }
                     }
                 };
-                self.work += work(model, stage) * tokens as u64;
+                self.work += work(model, layer, stage) * tokens as u64;
                 (next, gathered)
             }
             At::Output => {
@@ -208,7 +261,7 @@ impl Forward {
 
     /// The first token of the batch that gets logits.
     fn logits_from(&self) -> Option<usize> {
-        match self.logits {
+        match self.batch.logits {
             LogitsFor::None => None,
             LogitsFor::Last => Some(self.tokens.len() - 1),
             LogitsFor::All => Some(0),
@@ -217,19 +270,28 @@ impl Forward {
 }
 
 /// Multiply-adds of one token in one stage of one layer, about.
-fn work(model: &Model, stage: Stage) -> u64 {
+fn work(model: &Model, layer: usize, stage: Stage) -> u64 {
     let hyper = &model.hyper;
-    let heads = hyper.head_count * hyper.value_length;
-    let (rows, cols) = match stage {
-        Stage::Attend => (
-            heads + hyper.head_count_kv * (hyper.key_length + hyper.value_length),
-            hyper.embedding_length,
-        ),
-        Stage::AttentionOutput => (hyper.embedding_length, heads),
-        Stage::GateUp => (2 * hyper.feed_forward_length, hyper.embedding_length),
-        Stage::Down => (hyper.embedding_length, hyper.feed_forward_length),
+    let width = hyper.embedding_length;
+    let net = hyper.delta_net.filter(|_| hyper.recurrent[layer]);
+    let ff = match hyper.experts {
+        None => hyper.feed_forward_length,
+        Some(experts) => experts.used * experts.feed_forward_length + experts.shared_length,
     };
-    (rows * cols / model.shard.count) as u64
+    let all = match (stage, net) {
+        (Stage::Mix, Some(net)) => {
+            (net.channels() + net.value_width()) * width + 3 * net.value_width() * net.head_length
+        }
+        (Stage::Mix, None) => {
+            let kv = hyper.head_count_kv * (hyper.key_length + hyper.value_length);
+            (hyper.head_count * hyper.key_length + kv) * width
+        }
+        (Stage::MixOutput, Some(net)) => width * net.value_width(),
+        (Stage::MixOutput, None) => width * hyper.head_count * hyper.value_length,
+        (Stage::GateUp, _) => 2 * ff * width,
+        (Stage::Down, _) => width * ff,
+    };
+    (all / model.shard.count) as u64
 }
 
 impl Model {

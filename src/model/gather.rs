@@ -70,6 +70,22 @@ impl Gather {
         debug_assert_eq!(at, out.len());
     }
 
+    /// Copies columns `columns(s)` of row `row` of every slice into `out`, one behind the other; says how many.
+    pub fn copy_columns(
+        &self,
+        row: usize,
+        columns: impl Fn(usize) -> Range<usize>,
+        out: &mut [f32],
+    ) -> usize {
+        let mut at = 0;
+        for (s, piece) in self.row(row).enumerate() {
+            let piece = &piece[columns(s)];
+            out[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        at
+    }
+
     /// Adds row `row` to `out`, which has its full width.
     pub fn add_row(&self, row: usize, out: &mut [f32]) {
         let mut rest = out;

@@ -12,13 +12,13 @@ pub struct Hyper {
     pub architecture: &'static str,
     /// `general.name`, or nothing.
     pub name: String,
-    /// Number of layers.
+    /// Number of layers; blocks that only predict further tokens (`nextn_predict_layers`) are not among them.
     pub block_count: usize,
     /// Tokens the model was trained for.
     pub context_length: usize,
     /// Width of the residual stream.
     pub embedding_length: usize,
-    /// Width inside the feed-forward block.
+    /// Width inside a dense feed-forward block; 0 where experts take its place.
     pub feed_forward_length: usize,
     /// Query heads.
     pub head_count: usize,
@@ -40,6 +40,55 @@ pub struct Hyper {
     pub rope_scale: f32,
     /// Rows of the embedding and of the output matrix.
     pub vocabulary: usize,
+    /// Which layers are gated delta nets, `[block_count]`; none without [`Hyper::delta_net`].
+    pub recurrent: Vec<bool>,
+    /// Shape of the gated delta nets.
+    pub delta_net: Option<DeltaNet>,
+    /// Shape of the mixture of experts.
+    pub experts: Option<Experts>,
+}
+
+/// Shape of a gated delta net (Yang et al., 2025, "Gated Delta Networks"). Value head `h` goes with key head `h % key_heads`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeltaNet {
+    /// Width of every head: of keys, queries and values.
+    pub head_length: usize,
+    /// Query heads and key heads.
+    pub key_heads: usize,
+    /// Value heads, a multiple of `key_heads`.
+    pub value_heads: usize,
+}
+
+impl DeltaNet {
+    /// Value heads of one key head.
+    pub fn ratio(self) -> usize {
+        self.value_heads / self.key_heads
+    }
+
+    /// Values of all value heads.
+    pub fn value_width(self) -> usize {
+        self.value_heads * self.head_length
+    }
+
+    /// Channels of the convolution: queries, keys and values.
+    pub fn channels(self) -> usize {
+        (2 * self.key_heads + self.value_heads) * self.head_length
+    }
+}
+
+/// Shape of a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Experts {
+    /// Experts of a layer.
+    pub count: usize,
+    /// Experts that a token goes to.
+    pub used: usize,
+    /// Width inside an expert.
+    pub feed_forward_length: usize,
+    /// Width inside the expert that all tokens go to; 0 without one.
+    pub shared_length: usize,
+    /// Factor on the experts' weights, which add up to one.
+    pub scale: f32,
 }
 
 /// Upper bounds no supported model comes near. They keep products of two or three fields far from overflow, also on a
@@ -48,6 +97,11 @@ const MAX_BLOCKS: u64 = 1 << 10;
 const MAX_WIDTH: u64 = 1 << 18;
 const MAX_HEADS: u64 = 1 << 12;
 const MAX_CONTEXT: u64 = 1 << 24;
+const MAX_EXPERTS: u64 = 1 << 12;
+/// Width of a delta net's head: its state is a square of this.
+const MAX_HEAD: u64 = 1 << 10;
+/// The taps of the delta nets' convolution.
+pub const CONV_TAPS: usize = 4;
 
 impl Hyper {
     /// Reads and checks the keys of the file's architecture.
@@ -86,12 +140,23 @@ impl Hyper {
             }
         };
 
-        let block_count = required("block_count", MAX_BLOCKS)?;
+        let file_blocks = required("block_count", MAX_BLOCKS)?;
+        let predicting = meta.u64(&key("nextn_predict_layers"))?.unwrap_or(0);
+        let block_count = usize::try_from(predicting)
+            .ok()
+            .and_then(|n| file_blocks.checked_sub(n))
+            .filter(|n| *n > 0)
+            .ok_or_else(|| {
+                malformed(format!(
+                    "{} is {predicting}, of {file_blocks} blocks",
+                    key("nextn_predict_layers")
+                ))
+            })?;
         let embedding_length = required("embedding_length", MAX_WIDTH)?;
-        let head_count = per_layer(gguf, &key("attention.head_count"), block_count)?
+        let head_count = per_layer(gguf, &key("attention.head_count"), file_blocks)?
             .ok_or_else(|| missing(&key("attention.head_count")))?;
         let head_count_kv =
-            per_layer(gguf, &key("attention.head_count_kv"), block_count)?.unwrap_or(head_count);
+            per_layer(gguf, &key("attention.head_count_kv"), file_blocks)?.unwrap_or(head_count);
         if !head_count.is_multiple_of(head_count_kv) {
             return Err(malformed(format!(
                 "{head_count} query heads cannot share {head_count_kv} key-value heads evenly"
@@ -123,6 +188,43 @@ impl Hyper {
             .filter(|rows| (1..=1 << 22).contains(rows))
             .ok_or_else(|| malformed(format!("token_embd.weight has {} rows", embedding.rows())))?;
 
+        let experts = match architecture.experts {
+            false => None,
+            true => {
+                let count = required("expert_count", MAX_EXPERTS)?;
+                let used = required("expert_used_count", MAX_EXPERTS)?;
+                if used > count {
+                    return Err(malformed(format!("a token goes to {used} of {count} experts")));
+                }
+                Some(Experts {
+                    count,
+                    used,
+                    feed_forward_length: required("expert_feed_forward_length", MAX_WIDTH)?,
+                    shared_length: size("expert_shared_feed_forward_length", MAX_WIDTH)?.unwrap_or(0),
+                    scale: positive("expert_weights_scale", 1.0)?,
+                })
+            }
+        };
+        let feed_forward_length = match experts {
+            Some(_) => 0,
+            None => per_layer(gguf, &key("feed_forward_length"), file_blocks)?
+                .ok_or_else(|| missing(&key("feed_forward_length")))?,
+        };
+        let (recurrent, delta_net) = if architecture.delta_net {
+            let delta_net = DeltaNet {
+                head_length: required("ssm.state_size", MAX_HEAD)?,
+                key_heads: required("ssm.group_count", MAX_HEADS)?,
+                value_heads: required("ssm.time_step_rank", MAX_HEADS)?,
+            };
+            let conv = required("ssm.conv_kernel", MAX_WIDTH)?;
+            let inner = required("ssm.inner_size", MAX_HEADS * MAX_HEAD)?;
+            check_delta_net(delta_net, conv, inner)?;
+            let recurrent = recurrent_layers(gguf, architecture.name, file_blocks, block_count)?;
+            (recurrent, Some(delta_net))
+        } else {
+            (vec![false; block_count], None)
+        };
+
         let hyper = Hyper {
             architecture: architecture.name,
             name: meta
@@ -134,8 +236,7 @@ impl Hyper {
             block_count,
             context_length: required("context_length", MAX_CONTEXT)?,
             embedding_length,
-            feed_forward_length: per_layer(gguf, &key("feed_forward_length"), block_count)?
-                .ok_or_else(|| missing(&key("feed_forward_length")))?,
+            feed_forward_length,
             head_count,
             head_count_kv,
             key_length,
@@ -146,6 +247,9 @@ impl Hyper {
             rope_base: positive("rope.freq_base", 10_000.0)?,
             rope_scale: rope_scale(gguf, architecture.name)?,
             vocabulary,
+            recurrent,
+            delta_net,
+            experts,
         };
         Ok((hyper, architecture))
     }
@@ -154,6 +258,54 @@ impl Hyper {
     pub fn group(&self) -> usize {
         self.head_count / self.head_count_kv
     }
+}
+
+fn check_delta_net(shape: DeltaNet, conv: usize, inner: usize) -> Result<()> {
+    let DeltaNet {
+        head_length,
+        key_heads,
+        value_heads,
+    } = shape;
+    if !head_length.is_multiple_of(4) {
+        return Err(malformed(format!(
+            "heads of {head_length} values (ssm.state_size), expected a multiple of 4"
+        )));
+    }
+    if !value_heads.is_multiple_of(key_heads) {
+        return Err(malformed(format!(
+            "{value_heads} value heads (ssm.time_step_rank) cannot share {key_heads} key heads (ssm.group_count) evenly"
+        )));
+    }
+    if inner != shape.value_width() {
+        return Err(malformed(format!(
+            "ssm.inner_size is {inner}, but {value_heads} heads of {head_length} values are {}",
+            shape.value_width()
+        )));
+    }
+    if conv != CONV_TAPS {
+        return Err(Error::new(
+            Kind::UnsupportedArchitecture,
+            format!("a convolution over {conv} tokens (ssm.conv_kernel); only {CONV_TAPS} is supported"),
+        ));
+    }
+    Ok(())
+}
+
+/// Which layers are recurrent: as the file lists them, else all but every n-th.
+fn recurrent_layers(gguf: &Gguf, arch: &str, file_blocks: usize, block_count: usize) -> Result<Vec<bool>> {
+    let meta = &gguf.metadata;
+    let key = format!("{arch}.attention.recurrent_layers");
+    if let Some(mut layers) = meta.bool_or_array(&key, file_blocks)? {
+        layers.truncate(block_count);
+        return Ok(layers);
+    }
+    let interval = meta
+        .u64(&format!("{arch}.full_attention_interval"))?
+        .unwrap_or(4)
+        .max(1);
+    Ok((1..=block_count as u64)
+        .map(|i| !i.is_multiple_of(interval))
+        .collect())
 }
 
 /// A key that may be one number or one per layer; all layers must agree.

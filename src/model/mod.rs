@@ -1,18 +1,23 @@
-//! Hyper-parameters, weights, KV cache and the forward pass. May import: `error`, `source`, `quant`, `gguf`, `kernels`.
+//! Hyper-parameters, weights, what is remembered (KV cache and recurrent state), and the forward pass. May import: `error`, `source`, `quant`, `gguf`, `kernels`.
 //!
 //! What a model *is* ([`Hyper`], [`Weights`]), what it remembers ([`State`]), and how it computes ([`forward`]) are kept
 //! apart: weights are read-only after loading, and a state can be thrown away without them.
 
 pub mod arch;
 mod blocks;
+mod delta_net;
+mod experts;
 pub mod forward;
 mod gather;
-mod hyper;
+pub mod hyper;
+mod plan;
+pub mod recurrent;
 mod shard;
 mod weights;
 
-pub use forward::{Exchange, Forward, LogitsFor, Step};
+pub use forward::{Batch, Exchange, Forward, LogitsFor, Mark, Step};
 pub use hyper::Hyper;
+pub use recurrent::{MAX_DRAFT_BATCH, Recurrent};
 pub use shard::{MAX_SHARDS, Shard};
 pub use weights::Weights;
 
@@ -72,6 +77,8 @@ pub struct Model {
 pub struct State {
     /// Keys and values of the tokens seen.
     pub cache: KvCache,
+    /// The state of the recurrent layers.
+    pub recurrent: Recurrent,
     /// Residual stream, `[MAX_BATCH, embedding]`.
     x: Vec<f32>,
     /// The input of the next matrices.
@@ -82,6 +89,10 @@ pub struct State {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
+    /// Own queries and their gates, head by head: `[MAX_BATCH, 2 * own heads * length]`.
+    gated_q: Vec<f32>,
+    delta_net: delta_net::Buffers,
+    experts: experts::Buffers,
     /// Own rows of gate and up: `[MAX_BATCH, own rows]`.
     gate: Vec<f32>,
     up: Vec<f32>,
@@ -113,7 +124,7 @@ impl Model {
             }
         };
         let weights = Weights::plan(gguf, &hyper, arch, shard)?;
-        let mut state = State::new(&hyper, shard, options.kv_type, capacity)?;
+        let mut state = State::new(&hyper, arch, shard, options.kv_type, capacity)?;
         state.form = options.activations;
         Ok(Model {
             hyper,
@@ -126,30 +137,39 @@ impl Model {
 }
 
 impl State {
-    fn new(hyper: &Hyper, shard: Shard, kv_type: KvType, capacity: usize) -> Result<State> {
+    fn new(
+        hyper: &Hyper,
+        arch: &Architecture,
+        shard: Shard,
+        kv_type: KvType,
+        capacity: usize,
+    ) -> Result<State> {
         let heads = shard.heads(hyper.head_count_kv, shard.index).len();
-        let ff = shard.rows(hyper.feed_forward_length, shard.index).len();
+        let ff = shard.own(hyper.feed_forward_length).len();
         let (width, kl, vl) = (hyper.embedding_length, hyper.key_length, hyper.value_length);
-        let widest = width.max(hyper.feed_forward_length).max(hyper.head_count * vl);
-        let buffer = |width: usize| {
-            let mut buffer = Vec::new();
-            let len = MAX_BATCH * width;
-            buffer
-                .try_reserve_exact(len)
-                .map_err(|_| Error::new(Kind::OutOfMemory, format!("a buffer of {} bytes", len * 4)))?;
-            buffer.resize(len, 0.0f32);
-            Ok::<_, Error>(buffer)
-        };
+        let value_width = hyper.delta_net.map_or(0, |net| net.value_width());
+        let widest = width
+            .max(hyper.feed_forward_length)
+            .max(hyper.head_count * vl)
+            .max(value_width);
+        let attention_layers = hyper.recurrent.iter().filter(|recurrent| !**recurrent).count();
+        let buffer = |width: usize| zeros(MAX_BATCH * width);
+        let recurrent = Recurrent::new(hyper, shard)?;
+        let q_width = heads * hyper.group() * kl;
         Ok(State {
-            cache: KvCache::new(kv_type, hyper.block_count, heads, kl, vl, capacity),
+            cache: KvCache::new(kv_type, attention_layers, heads, kl, vl, capacity),
             x: buffer(width)?,
             input: Activations::new(MAX_BATCH, widest)?,
             form: None,
-            q: buffer(heads * hyper.group() * kl)?,
+            q: buffer(q_width)?,
+            gated_q: buffer(if arch.attention.gate { 2 * q_width } else { 0 })?,
+            delta_net: delta_net::Buffers::new(recurrent.shape())?,
+            experts: experts::Buffers::new(hyper, shard)?,
             k: buffer(heads * kl)?,
             v: buffer(heads * vl)?,
             gate: buffer(ff)?,
             up: buffer(ff)?,
+            recurrent,
             gather: Gather::new(shard.count),
             rope: None,
             attention: attention::Scratch::default(),
@@ -159,12 +179,34 @@ impl State {
 
     /// Bytes of the buffers, without the KV cache; those that grow with use are not in it.
     pub fn buffer_bytes(&self) -> usize {
-        let own = [&self.x, &self.q, &self.k, &self.v, &self.gate, &self.up];
-        own.iter().map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.bytes()
+        let own = [
+            &self.x,
+            &self.q,
+            &self.k,
+            &self.v,
+            &self.gated_q,
+            &self.gate,
+            &self.up,
+        ];
+        let floats = own.into_iter().chain(self.delta_net.all());
+        floats.map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.bytes() + self.experts.bytes()
     }
 
     /// Logits of the last forward pass that asked for some: `[positions, vocabulary]`, on the leader.
     pub fn logits(&self) -> &[f32] {
         &self.logits
     }
+}
+
+/// A buffer of zeros, or the error that there is no memory for it.
+fn zeros(len: usize) -> Result<Vec<f32>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).map_err(|_| {
+        Error::new(
+            Kind::OutOfMemory,
+            format!("{} bytes could not be allocated", len * 4),
+        )
+    })?;
+    buffer.resize(len, 0.0);
+    Ok(buffer)
 }

@@ -48,6 +48,11 @@ impl Shard {
         (units.start * ROW_GRANULE).min(n)..(units.end * ROW_GRANULE).min(n)
     }
 
+    /// The rows of an `n`-row matrix that this shard owns.
+    pub fn own(self, n: usize) -> Range<usize> {
+        self.rows(n, self.index)
+    }
+
     /// The heads, of `n`, that shard `of` owns. May be empty when there are more shards than heads.
     pub fn heads(self, n: usize, of: usize) -> Range<usize> {
         split(n, self.count, of)

@@ -7,7 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::kernels::Matrix;
 use crate::model::arch::Architecture;
-use crate::model::{Hyper, Shard};
+use crate::model::hyper::Hyper;
+use crate::model::plan::Plan;
+use crate::model::shard::Shard;
 use crate::quant;
 use crate::source::ByteSource;
 
@@ -17,18 +19,41 @@ const STEP_BYTES: usize = 4 << 20;
 
 /// A matrix in [`Weights`].
 #[derive(Debug, Clone, Copy)]
-pub struct MatrixId(usize);
+pub struct MatrixId(pub(super) usize);
 
 /// A vector in [`Weights`].
 #[derive(Debug, Clone, Copy)]
-pub struct VectorId(usize);
+pub struct VectorId(pub(super) usize);
 
 /// Handles of the tensors of one layer.
 #[derive(Debug, Clone)]
 pub struct Layer {
     /// `[embedding]`
-    pub attention_norm: VectorId,
-    /// `[own query heads * key_length, embedding]`, and its bias.
+    pub mixer_norm: VectorId,
+    /// What lets tokens see one another.
+    pub mixer: Mixer,
+    /// `[own rows of embedding, mixer's width]`
+    pub output: Linear,
+    /// `[embedding]`
+    pub ffn_norm: VectorId,
+    /// What each token goes through alone.
+    pub ffn: FeedForward,
+}
+
+/// Attention or a gated delta net, and its place among those of its kind: in the KV cache, or in the recurrent state.
+#[derive(Debug, Clone)]
+pub enum Mixer {
+    /// Softmax attention.
+    Attention(usize, Attention),
+    /// A gated delta net.
+    DeltaNet(usize, DeltaNet),
+}
+
+/// Handles of an attention block.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// `[own query heads * key_length, embedding]`; with an output gate, the rows of each head are followed by those of its
+    /// gate.
     pub q: Linear,
     /// `[own kv heads * key_length, embedding]`
     pub k: Linear,
@@ -36,10 +61,48 @@ pub struct Layer {
     pub v: Linear,
     /// `[key_length]` each, where the architecture has them.
     pub head_norms: Option<(VectorId, VectorId)>,
-    /// `[own rows of embedding, query heads * value_length]`
-    pub output: Linear,
-    /// `[embedding]`
-    pub ffn_norm: VectorId,
+}
+
+/// Handles of a gated delta net.
+#[derive(Debug, Clone, Copy)]
+pub struct DeltaNet {
+    /// Queries, keys and values of the own heads, before the convolution: `[own channels, embedding]`.
+    pub qkv: Linear,
+    /// The gate on the output: `[own value heads * head_length, embedding]`.
+    pub z: Linear,
+    /// Of which the decay is made: `[own value heads, embedding]`.
+    pub alpha: Linear,
+    /// How much is written: `[own value heads, embedding]`.
+    pub beta: Linear,
+    /// `[own channels, CONV_TAPS]`, the newest token last.
+    pub conv: VectorId,
+    /// `-exp(A)`: `[own value heads]`.
+    pub a: VectorId,
+    /// `[own value heads]`
+    pub dt: VectorId,
+    /// `[head_length]`
+    pub norm: VectorId,
+}
+
+/// A feed-forward block.
+#[derive(Debug, Clone)]
+pub enum FeedForward {
+    /// One for all tokens.
+    Dense(Swiglu),
+    /// A mixture of experts.
+    Experts {
+        /// `[experts, embedding]`, whole on every shard.
+        router: Linear,
+        /// The experts.
+        experts: Vec<Swiglu>,
+        /// The expert of every token, and the row whose product says how much of it is added.
+        shared: Option<(Swiglu, Linear)>,
+    },
+}
+
+/// `down(silu(gate x) * up x)` (Shazeer, 2020).
+#[derive(Debug, Clone, Copy)]
+pub struct Swiglu {
     /// `[own rows of feed_forward, embedding]`
     pub gate: Linear,
     /// `[own rows of feed_forward, embedding]`
@@ -76,69 +139,72 @@ pub struct Weights {
     total: u64,
 }
 
-/// A tensor on its way in.
-struct Pending {
-    tensor: TensorInfo,
+/// Rows of a tensor on their way in.
+pub(super) struct Pending {
+    pub(super) tensor: TensorInfo,
     /// Rows of the file's tensor still to be read.
-    rows: Range<u64>,
-    to: Target,
+    pub(super) rows: Range<u64>,
+    pub(super) to: Target,
 }
 
+/// Where rows go.
 #[derive(Clone, Copy)]
-enum Target {
+pub(super) enum Target {
     /// The matrix, and its row that comes next.
     Matrix(usize, usize),
-    Vector(usize),
+    /// The vector, and its element that comes next.
+    Vector(usize, usize),
 }
 
 impl Weights {
     /// Checks that every tensor is there in the right shape, and allocates this shard's part. Nothing is read yet.
     pub fn plan(gguf: &Gguf, hyper: &Hyper, arch: &Architecture, shard: Shard) -> Result<Weights> {
-        let mut plan = Plan {
-            gguf,
-            matrices: Vec::new(),
-            vectors: Vec::new(),
-            pending: Vec::new(),
-        };
-        let (width, ff) = (hyper.embedding_length, hyper.feed_forward_length);
-        let own = |n: usize| shard.rows(n, shard.index);
-        let heads = shard.heads(hyper.head_count_kv, shard.index);
-        let (kl, vl, group) = (hyper.key_length, hyper.value_length, hyper.group());
-        let head_rows = |n: usize| heads.start * n..heads.end * n;
-
+        let mut plan = Plan::new(gguf);
+        let width = hyper.embedding_length;
         let vocabulary = hyper.vocabulary;
-        let embedding = plan.matrix("token_embd.weight", vocabulary, width, own(vocabulary))?;
-        let mut layers = Vec::new();
+        let embedding = plan.matrix("token_embd.weight", vocabulary, width, &[shard.own(vocabulary)])?;
+        let (mut layers, mut kinds) = (Vec::new(), [0, 0]);
         for i in 0..hyper.block_count {
             let name = |part: &str| format!("blk.{i}.{part}");
-            let head_norms = if arch.attention.head_norm {
-                let q = plan.vector(&name("attn_q_norm.weight"), kl, 0..kl)?;
-                Some((q, plan.vector(&name("attn_k_norm.weight"), kl, 0..kl)?))
-            } else {
-                None
+            let mixer_norm = plan.vector(&name("attn_norm.weight"), width)?;
+            let recurrent = hyper.delta_net.filter(|_| hyper.recurrent[i]);
+            let kind = &mut kinds[usize::from(recurrent.is_some())];
+            let (mixer, output) = match recurrent {
+                Some(shape) => {
+                    let mixer = plan.delta_net(&name, width, shape, shard)?;
+                    let output =
+                        plan.linear(&name("ssm_out"), width, shape.value_width(), &[shard.own(width)])?;
+                    (Mixer::DeltaNet(*kind, mixer), output)
+                }
+                None => {
+                    let heads = hyper.head_count * hyper.value_length;
+                    let mixer = plan.attention(&name, hyper, arch, shard)?;
+                    let output = plan.linear(&name("attn_output"), width, heads, &[shard.own(width)])?;
+                    (Mixer::Attention(*kind, mixer), output)
+                }
             };
-            let q_width = hyper.head_count * kl;
+            *kind += 1;
             layers.push(Layer {
-                attention_norm: plan.vector(&name("attn_norm.weight"), width, 0..width)?,
-                q: plan.linear(&name("attn_q"), q_width, width, head_rows(group * kl))?,
-                k: plan.linear(&name("attn_k"), hyper.head_count_kv * kl, width, head_rows(kl))?,
-                v: plan.linear(&name("attn_v"), hyper.head_count_kv * vl, width, head_rows(vl))?,
-                head_norms,
-                output: plan.linear(&name("attn_output"), width, hyper.head_count * vl, own(width))?,
-                ffn_norm: plan.vector(&name("ffn_norm.weight"), width, 0..width)?,
-                gate: plan.linear(&name("ffn_gate"), ff, width, own(ff))?,
-                up: plan.linear(&name("ffn_up"), ff, width, own(ff))?,
-                down: plan.linear(&name("ffn_down"), width, ff, own(width))?,
+                mixer_norm,
+                mixer,
+                output,
+                ffn_norm: plan.vector(&name(&format!("{}.weight", arch.ffn_norm)), width)?,
+                ffn: match hyper.experts {
+                    None => {
+                        FeedForward::Dense(plan.swiglu(&name, "", width, hyper.feed_forward_length, shard)?)
+                    }
+                    Some(experts) => plan.experts(&name, width, experts, shard)?,
+                },
             });
         }
-        let output_norm = plan.vector("output_norm.weight", width, 0..width)?;
+        let output_norm = plan.vector("output_norm.weight", width)?;
         let output = match gguf.tensor("output.weight") {
-            Some(_) => plan.matrix("output.weight", vocabulary, width, own(vocabulary))?,
+            Some(_) => plan.matrix("output.weight", vocabulary, width, &[shard.own(vocabulary)])?,
             None => embedding,
         };
         let half = hyper.rope_dimensions / 2;
         let rope_factors = match gguf.tensor("rope_freqs.weight") {
-            Some(_) => Some(plan.vector("rope_freqs.weight", half, 0..half)?),
+            Some(_) => Some(plan.vector("rope_freqs.weight", half)?),
             None => None,
         };
 
@@ -148,7 +214,7 @@ impl Weights {
             mut pending,
             ..
         } = plan;
-        pending.sort_by_key(|p| std::cmp::Reverse((p.tensor.part, p.tensor.offset)));
+        pending.sort_by_key(|p| std::cmp::Reverse((p.tensor.part, p.tensor.offset, p.rows.start)));
         let total = pending.iter().map(Pending::bytes).sum();
         Ok(Weights {
             matrices,
@@ -172,7 +238,7 @@ impl Weights {
             let left = (next.rows.end - next.rows.start) as usize;
             let granule = match next.to {
                 Target::Matrix(index, _) => Matrix::group_rows(self.matrices[index].ty()),
-                Target::Vector(_) => left,
+                Target::Vector(..) => left,
             };
             let fits = (budget / row_bytes / granule * granule).max(granule).min(left);
             scratch.resize(fits * row_bytes, 0);
@@ -187,8 +253,10 @@ impl Weights {
                         self.matrices[*index].put_rows(*row, scratch)?;
                         *row += fits;
                     }
-                    Target::Vector(index) => {
-                        quant::dequantize(next.tensor.ty, scratch, &mut self.vectors[*index])?
+                    Target::Vector(index, at) => {
+                        let to = &mut self.vectors[*index][*at..][..fits];
+                        quant::dequantize(next.tensor.ty, scratch, to)?;
+                        *at += fits;
                     }
                 }
                 Ok(())
@@ -239,7 +307,7 @@ impl Pending {
     fn row_bytes(&self) -> Result<usize> {
         let elements = match self.to {
             Target::Matrix(..) => self.tensor.cols(),
-            Target::Vector(_) => 1,
+            Target::Vector(..) => 1,
         };
         let bytes = self
             .tensor
@@ -259,101 +327,9 @@ impl Pending {
     }
 }
 
-/// The tensors asked for so far.
-struct Plan<'a> {
-    gguf: &'a Gguf,
-    matrices: Vec<Matrix>,
-    vectors: Vec<Vec<f32>>,
-    pending: Vec<Pending>,
-}
-
-impl Plan<'_> {
-    fn find(&self, name: &str, rows: usize, cols: usize) -> Result<&TensorInfo> {
-        let tensor = self
-            .gguf
-            .tensor(name)
-            .ok_or_else(|| Error::new(Kind::MalformedFile, format!("tensor {name} is missing")))?;
-        if tensor.rows() != rows as u64 || tensor.cols() != cols as u64 {
-            return Err(Error::new(
-                Kind::MalformedFile,
-                format!(
-                    "{name} is {} x {}, but the metadata asks for {rows} x {cols} (rows x columns)",
-                    tensor.rows(),
-                    tensor.cols()
-                ),
-            ));
-        }
-        Ok(tensor)
-    }
-
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize, own: Range<usize>) -> Result<MatrixId> {
-        let tensor = self.find(name, rows, cols)?.clone();
-        let matrix = Matrix::new(tensor.ty, own.len(), cols).map_err(|e| e.at(name))?;
-        let index = self.matrices.len();
-        self.matrices.push(matrix);
-        if !own.is_empty() {
-            let rows = own.start as u64..own.end as u64;
-            self.pending.push(Pending {
-                tensor,
-                rows,
-                to: Target::Matrix(index, 0),
-            });
-        }
-        Ok(MatrixId(index))
-    }
-
-    fn vector(&mut self, name: &str, len: usize, own: Range<usize>) -> Result<VectorId> {
-        let tensor = self.find(name, 1, len)?.clone();
-        if tensor.ty.block_len() != 1 {
-            return Err(Error::new(
-                Kind::UnsupportedQuantization,
-                format!(
-                    "{name} is of type {}; vectors must be F32, F16 or BF16",
-                    tensor.ty.name()
-                ),
-            ));
-        }
-        let index = self.vectors.len();
-        let mut vector = Vec::new();
-        vector
-            .try_reserve_exact(own.len())
-            .map_err(|_| out_of_memory(name, own.len() * 4))?;
-        vector.resize(own.len(), 0.0);
-        self.vectors.push(vector);
-        if !own.is_empty() {
-            let rows = own.start as u64..own.end as u64;
-            self.pending.push(Pending {
-                tensor,
-                rows,
-                to: Target::Vector(index),
-            });
-        }
-        Ok(VectorId(index))
-    }
-
-    fn linear(&mut self, name: &str, rows: usize, cols: usize, own: Range<usize>) -> Result<Linear> {
-        let bias = format!("{name}.bias");
-        let bias = match self.gguf.tensor(&bias) {
-            Some(_) => Some(self.vector(&bias, rows, own.clone())?),
-            None => None,
-        };
-        Ok(Linear {
-            matrix: self.matrix(&format!("{name}.weight"), rows, cols, own)?,
-            bias,
-        })
-    }
-}
-
 fn part_missing(tensor: &TensorInfo) -> Error {
     Error::new(
         Kind::InvalidArgument,
         format!("{} is in part {} of the model", tensor.name, tensor.part + 1),
-    )
-}
-
-fn out_of_memory(name: &str, bytes: usize) -> Error {
-    Error::new(
-        Kind::OutOfMemory,
-        format!("{name}: {bytes} bytes could not be allocated"),
     )
 }

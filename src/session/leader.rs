@@ -90,7 +90,8 @@ impl Leader {
     }
 
     /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
-    pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
+    /// With recurrent layers only what continues the whole of what is cached can use it.
+    pub(super) fn start(&mut self, request: Request, capacity: usize, recurrent: bool) -> Result<()> {
         request.validate()?;
         let (prompt, reply) = self.prompt(&request)?;
         let defaults = match &reply {
@@ -133,6 +134,11 @@ impl Leader {
             .take_while(|(a, b)| a == b)
             .count()
             .min(prompt.len() - 1);
+        let shared = if recurrent && shared != known.len() {
+            0
+        } else {
+            shared
+        };
         self.cached = shared;
         self.in_flight = 0;
         self.output = Output::default();
@@ -307,8 +313,11 @@ impl Leader {
         std::mem::take(&mut self.output)
     }
 
-    pub(super) fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self, recurrent: bool) {
         self.answer = None;
+        if recurrent && self.in_flight > 0 {
+            self.cached = 0;
+        }
         self.in_flight = 0;
     }
 }

@@ -15,7 +15,7 @@ pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, TokenLogprob}
 
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::{Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Step};
+use crate::model::{Batch, Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Step};
 use crate::source::ByteSource;
 use crate::tokenizer::Tokenizer;
 use leader::Leader;
@@ -123,10 +123,11 @@ impl Session {
     pub fn start(&mut self, request: Request) -> Result<()> {
         self.expect_idle()?;
         let capacity = self.model.state.cache.capacity();
+        let recurrent = !self.model.state.recurrent.is_empty();
         let Some(leader) = self.leader.as_mut() else {
             return self.leader().map(|_| ());
         };
-        leader.start(request, capacity)?;
+        leader.start(request, capacity, recurrent)?;
         leader.announce(&mut self.packet);
         self.phase = Phase::Announce;
         Ok(())
@@ -204,7 +205,7 @@ impl Session {
         } else {
             LogitsFor::None
         };
-        Forward::begin(&mut self.model, &tokens, *first as usize, logits).map(Some)
+        Forward::begin(&mut self.model, &tokens, Batch::at(*first as usize, logits)).map(Some)
     }
 
     fn after_batch(&mut self) -> Phase {
@@ -235,8 +236,9 @@ impl Session {
     /// Drops the request in flight. What was computed whole stays in the cache; the session is usable at once.
     pub fn cancel(&mut self) {
         self.phase = Phase::Idle;
+        let recurrent = !self.model.state.recurrent.is_empty();
         if let Some(leader) = self.leader.as_mut() {
-            leader.cancel();
+            leader.cancel(recurrent);
         }
     }
 

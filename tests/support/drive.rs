@@ -2,7 +2,7 @@
 
 use fanlight::Result;
 use fanlight::gguf::Gguf;
-use fanlight::model::{Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Shard, Step};
+use fanlight::model::{Batch, Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Shard, Step};
 use fanlight::source::ByteSource;
 
 /// Loads all shards of a model.
@@ -31,10 +31,16 @@ pub fn logits(models: &mut [Model], ids: &[u32]) -> Result<Vec<f32>> {
 }
 
 /// One batch through all shards; the logits are then in `models[0].state`.
+#[allow(dead_code, reason = "not every user needs it")]
 pub fn forward(models: &mut [Model], tokens: &[u32], first: usize, logits: LogitsFor) -> Result<()> {
+    batch(models, tokens, Batch::at(first, logits))
+}
+
+/// [`forward`], with all that a batch can ask for.
+pub fn batch(models: &mut [Model], tokens: &[u32], batch: Batch) -> Result<()> {
     let mut programs = models
         .iter_mut()
-        .map(|m| Forward::begin(m, tokens, first, logits))
+        .map(|m| Forward::begin(m, tokens, batch))
         .collect::<Result<Vec<_>>>()?;
     loop {
         let steps: Vec<Step> = models

@@ -2,6 +2,7 @@
 //! only tests call them.
 
 pub mod attention;
+pub mod delta_net;
 pub mod float;
 pub mod k;
 pub mod legacy;

@@ -30,6 +30,13 @@ pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
+/// `x[i] *= 1 / (1 + exp(-gate[i]))`.
+pub fn sigmoid_mul_in_place(x: &mut [f32], gate: &[f32]) {
+    for (x, &gate) in x.iter_mut().zip(gate) {
+        *x = (f64::from(*x) / (1.0 + (-f64::from(gate)).exp())) as f32;
+    }
+}
+
 /// `x[i] = exp(x[i])`.
 pub fn exp_in_place(x: &mut [f32]) {
     x.iter_mut().for_each(|x| *x = f64::from(*x).exp() as f32);

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod attention;
+pub mod delta_net;
 pub mod drive;
 pub mod float;
 pub mod inner;

@@ -58,6 +58,11 @@ fn map2_in_place(a: &mut [f32], b: &[f32], f: impl Fn(V128, V128) -> V128) {
 
 /// What `x` is multiplied with before its weight: `1 / sqrt(mean(x²) + eps)`. Sixteen partial sums.
 fn rms_scale(x: &[f32], eps: f32) -> f32 {
+    1.0 / (squares(x) / x.len() as f32 + eps).sqrt()
+}
+
+/// The sum of all squares, in sixteen partial sums.
+pub fn squares(x: &[f32]) -> f32 {
     let (sixteens, rest) = x.as_chunks::<16>();
     let mut sums = [f32x4_splat(0.0); 4];
     let mut add = |i: usize, v: V128| sums[i] = madd(v, v, sums[i]);
@@ -71,11 +76,10 @@ fn rms_scale(x: &[f32], eps: f32) -> f32 {
         .enumerate()
         .for_each(|(i, four)| add(i, load_f32(four)));
     add(3, load_tail(tail));
-    let sum = f32x4_sum(f32x4_add(
+    f32x4_sum(f32x4_add(
         f32x4_add(sums[0], sums[1]),
         f32x4_add(sums[2], sums[3]),
-    ));
-    1.0 / (sum / x.len() as f32 + eps).sqrt()
+    ))
 }
 
 /// `out[i] = weight[i] * x[i] / sqrt(mean(x²) + eps)`, within 1e-6 relative for up to 8,192 values.
@@ -98,10 +102,20 @@ pub fn add_assign(to: &mut [f32], from: &[f32]) {
 /// `out[i] = silu(gate[i]) * up[i]` with `silu(x) = x / (1 + exp(-x))`, within 5e-7 relative (gates below -87 give
 /// something of at most 1e-35 times `up`).
 pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    map2(gate, up, out, |gate, up| f32x4_mul(silu_lanes(gate), up));
+}
+
+/// `silu` of each lane, with the error of [`silu_mul`].
+#[inline(always)]
+pub fn silu_lanes(x: V128) -> V128 {
+    f32x4_div(x, f32x4_add(f32x4_splat(1.0), exp(f32x4_neg(x))))
+}
+
+/// `x[i] *= 1 / (1 + exp(-gate[i]))`, within 5e-7 relative.
+pub fn sigmoid_mul_in_place(x: &mut [f32], gate: &[f32]) {
     let one = f32x4_splat(1.0);
-    map2(gate, up, out, |gate, up| {
-        let sigmoid = f32x4_div(gate, f32x4_add(one, exp(f32x4_neg(gate))));
-        f32x4_mul(sigmoid, up)
+    map2_in_place(x, gate, |x, gate| {
+        f32x4_div(x, f32x4_add(one, exp(f32x4_neg(gate))))
     });
 }
 

@@ -8,5 +8,9 @@ pub const LLAMA: Architecture = Architecture {
     attention: Attention {
         rope: RopePairs::Adjacent,
         head_norm: false,
+        gate: false,
     },
+    delta_net: false,
+    experts: false,
+    ffn_norm: "ffn_norm",
 };

@@ -8,5 +8,9 @@ pub const QWEN2: Architecture = Architecture {
     attention: Attention {
         rope: RopePairs::Halves,
         head_norm: false,
+        gate: false,
     },
+    delta_net: false,
+    experts: false,
+    ffn_norm: "ffn_norm",
 };

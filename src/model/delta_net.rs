@@ -1,0 +1,197 @@
+//! The gated delta net of a layer (Yang et al., 2025): projections, a short causal convolution, the delta rule on a square
+//! state per head, and a gated norm.
+
+use crate::error::Result;
+use crate::kernels::simd::delta_net::{self, Tokens};
+use crate::kernels::vector;
+use crate::model::blocks::multiply;
+use crate::model::forward::Batch;
+use crate::model::recurrent::{MAX_DRAFT_BATCH, Shape, WINDOW};
+use crate::model::{MAX_BATCH, Model, weights, zeros};
+
+/// Tokens that go through a head's state together: their keys and queries fit in the first cache.
+const CHUNK: usize = MAX_DRAFT_BATCH;
+
+/// Buffers of the delta nets, allocated once.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// Inputs, then outputs of the convolution: `[WINDOW + MAX_BATCH, own channels]`.
+    inputs: Vec<f32>,
+    /// Output gates: `[MAX_BATCH, own value heads * head_length]`.
+    z: Vec<f32>,
+    /// `[MAX_BATCH, own value heads]` each.
+    alpha: Vec<f32>,
+    beta: Vec<f32>,
+    /// Of one head: `[CHUNK, head_length]` each.
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    out: Vec<f32>,
+    /// The copy of a head's state that a draft goes through.
+    state: Vec<f32>,
+}
+
+impl Buffers {
+    pub(super) fn new(shape: Shape) -> Result<Buffers> {
+        Ok(Buffers {
+            inputs: zeros((WINDOW + MAX_BATCH) * shape.channels())?,
+            z: zeros(MAX_BATCH * shape.values * shape.head_length)?,
+            alpha: zeros(MAX_BATCH * shape.values)?,
+            beta: zeros(MAX_BATCH * shape.values)?,
+            q: zeros(CHUNK * shape.head_length)?,
+            k: zeros(CHUNK * shape.head_length)?,
+            v: zeros(CHUNK * shape.head_length)?,
+            out: zeros(CHUNK * shape.head_length)?,
+            state: Vec::new(),
+        })
+    }
+
+    pub(super) fn all(&self) -> [&Vec<f32>; 4] {
+        [&self.inputs, &self.z, &self.alpha, &self.beta]
+    }
+}
+
+impl Model {
+    /// Own heads of a gated delta net. Leaves `[tokens, own value heads * head_length]`, run by run (see
+    /// [`crate::model::hyper::DeltaNet`]).
+    pub(super) fn delta_net(
+        &mut self,
+        index: usize,
+        handles: weights::DeltaNet,
+        tokens: usize,
+        batch: Batch,
+    ) {
+        let Model {
+            hyper,
+            shard,
+            weights,
+            state,
+            ..
+        } = self;
+        let Some(net) = hyper.delta_net else { return };
+        let shape = state.recurrent.shape();
+        let Shape {
+            head_length: length,
+            keys,
+            values,
+        } = shape;
+        state.gather.begin(tokens, |s| {
+            let width = shard.heads(net.key_heads, s).len() * net.ratio() * length;
+            0..width
+        });
+        if keys == 0 {
+            return;
+        }
+        let channels = shape.channels();
+        let buffers = &mut state.delta_net;
+        let (layer, draft, mut marked) = state.recurrent.layer(index, batch.mark.map(|mark| mark.slot));
+
+        let inputs = &mut buffers.inputs[..(WINDOW + tokens) * channels];
+        let (window, rows) = inputs.split_at_mut(WINDOW * channels);
+        window.copy_from_slice(&layer.window);
+        let z = &mut buffers.z[..tokens * values * length];
+        let (alpha, beta) = (
+            &mut buffers.alpha[..tokens * values],
+            &mut buffers.beta[..tokens * values],
+        );
+        for (linear, out, width) in [
+            (handles.qkv, rows, channels),
+            (handles.z, &mut *z, values * length),
+            (handles.alpha, &mut *alpha, values),
+            (handles.beta, &mut *beta, values),
+        ] {
+            multiply(weights, linear, state.form, &mut state.input, out, width);
+        }
+        if batch.draft {
+            draft.inputs.clear();
+            draft.inputs.extend_from_slice(inputs);
+            draft.keys.resize(keys * tokens * length, 0.0);
+            draft.decay.resize(values * tokens, 0.0);
+            draft.written.resize(values * tokens * length, 0.0);
+        }
+        if let (Some(mark), Some(marked)) = (batch.mark, marked.as_mut()) {
+            let window = &inputs[mark.tokens * channels..][..WINDOW * channels];
+            marked.window.copy_from_slice(window);
+        }
+        delta_net::convolve(inputs, weights.vector(handles.conv), channels);
+        if !batch.draft {
+            layer.window.copy_from_slice(&inputs[tokens * channels..]);
+        }
+        let (a, dt) = (weights.vector(handles.a), weights.vector(handles.dt));
+        for (alpha, beta) in alpha.chunks_exact_mut(values).zip(beta.chunks_exact_mut(values)) {
+            for h in 0..values {
+                alpha[h] = (a[h] * softplus(alpha[h] + dt[h])).exp();
+                beta[h] = 1.0 / (1.0 + (-beta[h]).exp());
+            }
+        }
+
+        let norm = weights.vector(handles.norm);
+        let slice = state.gather.slice_mut(shard.index);
+        let scale = 1.0 / (length as f32).sqrt();
+        for key in 0..keys {
+            let mut from = 0;
+            while from < tokens {
+                let to = (from + CHUNK).min(match batch.mark {
+                    Some(mark) if from < mark.tokens => mark.tokens,
+                    _ => tokens,
+                });
+                let count = to - from;
+                let head = |t: usize, head: usize| &inputs[(from + t) * channels + head * length..][..length];
+                let (q, k) = (&mut buffers.q[..count * length], &mut buffers.k[..count * length]);
+                let rows = q.chunks_exact_mut(length).zip(k.chunks_exact_mut(length));
+                for (t, (q, k)) in rows.enumerate() {
+                    delta_net::l2_norm(head(t, key), scale, hyper.rms_epsilon, q);
+                    delta_net::l2_norm(head(t, keys + key), 1.0, hyper.rms_epsilon, k);
+                }
+                if batch.draft {
+                    draft.keys[key * tokens * length..][..count * length].copy_from_slice(k);
+                }
+                for value in (key..values).step_by(keys) {
+                    let (v, out) = (
+                        &mut buffers.v[..count * length],
+                        &mut buffers.out[..count * length],
+                    );
+                    let (mut decay, mut write) = ([0.0; CHUNK], [0.0; CHUNK]);
+                    for (t, v) in v.chunks_exact_mut(length).enumerate() {
+                        v.copy_from_slice(head(t, 2 * keys + value));
+                        decay[t] = alpha[(from + t) * values + value];
+                        write[t] = beta[(from + t) * values + value];
+                    }
+                    let through = Tokens {
+                        q,
+                        k,
+                        decay: &decay[..count],
+                        beta: &write[..count],
+                    };
+                    let square = value * length * length..(value + 1) * length * length;
+                    let memory = &mut layer.heads[square.clone()];
+                    if batch.draft {
+                        buffers.state.clear();
+                        buffers.state.extend_from_slice(memory);
+                        delta_net::delta_rule(&mut buffers.state, &through, v, out);
+                        draft.decay[value * tokens..][..count].copy_from_slice(&decay[..count]);
+                        draft.written[value * tokens * length..][..count * length].copy_from_slice(v);
+                    } else {
+                        delta_net::delta_rule(memory, &through, v, out);
+                    }
+                    if let (Some(mark), Some(marked)) = (batch.mark, marked.as_mut())
+                        && mark.tokens == to
+                    {
+                        marked.heads[square.clone()].copy_from_slice(memory);
+                    }
+                    for (t, out) in out.chunks_exact_mut(length).enumerate() {
+                        let at = (from + t) * values * length + value * length;
+                        vector::rms_norm_in_place(out, norm, hyper.rms_epsilon);
+                        vector::silu_mul(&z[at..at + length], out, &mut slice[at..at + length]);
+                    }
+                }
+                from = to;
+            }
+        }
+    }
+}
+
+/// `ln(1 + exp(x))`; `x` itself where the difference is lost in rounding.
+fn softplus(x: f32) -> f32 {
+    if x > 20.0 { x } else { x.exp().ln_1p() }
+}
