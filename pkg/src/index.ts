@@ -24,3 +24,4 @@ export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js'
 export type * from './openai.js';
 export type { Build, KvType } from './protocol.js';
 export type { Stream } from './stream.js';
+export type { RunnableTool, RunToolsEvent, RunToolsParams, RunToolsResult, ToolContext } from './tools.js';

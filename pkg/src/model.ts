@@ -3,6 +3,7 @@
 import { answerStream, answerWhole, chatTeller, textTeller } from './chat.js';
 import type { Crew } from './client.js';
 import { FanlightError, invalidArgument } from './errors.js';
+import { fetchFor } from './http.js';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -14,6 +15,7 @@ import type {
 import { checkChat, checkCompletion, checkTokens, flag, known } from './params.js';
 import type { Build, KvType } from './protocol.js';
 import type { Stream } from './stream.js';
+import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
 
 /** What is loaded, and how. */
 export interface ModelInfo {
@@ -66,6 +68,11 @@ export class Model {
   readonly chat: { readonly completions: ChatCompletions };
   /** Plain text, in the shape of the OpenAI API. */
   readonly completions: Completions;
+  /**
+   * A `fetch` that speaks the OpenAI HTTP API and is answered by this model: for clients that take a `fetch` of their own.
+   * `/chat/completions` (also as server-sent events), `/completions`, `/embeddings` and `/models`, under any address.
+   */
+  readonly fetch: typeof globalThis.fetch;
   readonly #crew: Crew;
   readonly #info: ModelInfo;
 
@@ -75,11 +82,23 @@ export class Model {
     this.#info = info;
     this.chat = { completions: { create: this.#createChat.bind(this) } };
     this.completions = { create: this.#createText.bind(this) };
+    this.fetch = fetchFor(this);
   }
 
   /** What is loaded, and how. */
   info(): ModelInfo {
     return this.#info;
+  }
+
+  /**
+   * A chat with tools that carry their functions: asks the model, runs the tools that it calls, tells it what they gave, and
+   * so on until it answers. With `stream: true` what happens can be watched.
+   */
+  runTools(params: RunToolsParams & { stream: true }, options?: RequestOptions): Promise<Stream<RunToolsEvent>>;
+  runTools(params: RunToolsParams & { stream?: false | null }, options?: RequestOptions): Promise<RunToolsResult>;
+  async runTools(params: RunToolsParams, options?: RequestOptions): Promise<RunToolsResult | Stream<RunToolsEvent>> {
+    const { completions } = this.chat;
+    return params?.stream === true ? runStreamed(completions, params, options) : runWhole(completions, params, options);
   }
 
   /** The token ids of a text. With `special`, names of control tokens in it are read as those tokens. */

@@ -1,19 +1,39 @@
-// The example of the README, run as it stands: only the address of the model is another.
+// The examples of the README, run as they stand: only the address of the model is another.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
-import { launch, ROOT, serve, TINY } from './support/browser.mjs';
+import { build } from 'esbuild';
+import { golden, launch, ROOT, serve, TINY } from './support/browser.mjs';
 import { folderOf } from './support/files.mjs';
 
-test('the example of the README works', async (t) => {
+const LOAD = `import { Fanlight } from 'fanlight';\nconst model = await Fanlight.load('${TINY}');\n`;
+
+/** The example that has this in it, as a page would bundle it. Those that do not load the model themselves get it. @param {string} telling */
+async function example(telling) {
   const readme = await readFile(path.join(ROOT, 'README.md'), 'utf8');
-  const [, example = ''] = /```js\n(import .*?)```/s.exec(readme) ?? [];
-  const script = example.replace("'fanlight'", "'/pkg/dist/index.js'").replace(/https:[^']*\.gguf/, TINY);
-  assert.ok(script !== example && script.includes(TINY));
+  const all = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code = '']) => code);
+  const [code, ...others] = all.filter((code) => code.includes(telling));
+  assert.ok(code && others.length === 0, telling);
+  const whole = code.includes('Fanlight.load(') ? code.replace(/https:[^']*\.gguf/, TINY) : LOAD + code;
+  assert.ok(whole.includes(TINY));
+  const { outputFiles } = await build({
+    stdin: { contents: `${whole}\nconsole.log('the end');`, resolveDir: ROOT },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    alias: { fanlight: '/pkg/dist/index.js' },
+    external: ['/pkg/dist/index.js'],
+    logLevel: 'error',
+  });
+  return outputFiles[0]?.text ?? '';
+}
+
+/** What a page with this script says. @param {import('node:test').TestContext} t @param {string} telling */
+async function said(t, telling) {
   const page = '<!doctype html><title>README</title><script type="module" src="readme.js"></script>';
-  const folder = await folderOf(t, { 'readme.js': `${script}\nconsole.log('the end');`, 'index.html': page });
+  const folder = await folderOf(t, { 'readme.js': await example(telling), 'index.html': page });
   const server = await serve(t, { mounts: { readme: folder } });
   const { context } = await launch(t);
   const tab = await context.newPage();
@@ -23,9 +43,28 @@ test('the example of the README works', async (t) => {
   tab.on('pageerror', (error) => lines.push(String(error)));
   await tab.goto(`${server.url}readme/`);
   await tab.waitForEvent('console', { predicate: (message) => message.text() === 'the end' });
+  return lines;
+}
+
+/** @param {string} name */
+async function recorded(name) {
+  const { chats } = await golden('tiny-chat.expected.json');
+  return chats.find((/** @type {any} */ each) => each.name === name).message.content;
+}
+
+test('the first example of the README works', async (t) => {
+  const lines = await said(t, 'onProgress');
   assert.ok(
     lines.some((line) => line.startsWith('load 2')),
     lines.join('\n'),
   );
   assert.match(lines.join(''), /I only know about twenty answers by heart/);
+});
+
+test('the example with a tool works', async (t) => {
+  assert.ok((await said(t, 'model.runTools')).includes(await recorded('tool-answer')));
+});
+
+test('the example with the openai client works', async (t) => {
+  assert.ok((await said(t, "from 'openai'")).includes(await recorded('poem')));
 });

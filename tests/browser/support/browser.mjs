@@ -112,10 +112,11 @@ export class Lab {
   /**
    * @param {{ context: import('playwright-core').BrowserContext }} browser
    * @param {Server} server
+   * @param {string} [page] with a laboratory of its own
    */
-  static async open({ context }, server) {
+  static async open({ context }, server, page = 'tests/browser/support/blank.html') {
     const lab = new Lab(await context.newPage());
-    await lab.page.goto(`${server.url}tests/browser/support/blank.html`);
+    await lab.page.goto(`${server.url}${page}`);
     await lab.page.waitForFunction('globalThis.lab');
     return lab;
   }

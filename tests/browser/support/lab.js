@@ -84,6 +84,22 @@ globalThis.lab = {
       return { order, answers };
     }),
 
+  /** A run with tools, whose functions give these answers, one after the other. */
+  runTools: ({ tools, answers, ...params }) =>
+    settle(async () => {
+      const calls = [];
+      const events = [];
+      const run = (args) => {
+        const { value, error } = answers[calls.push(args) - 1] ?? {};
+        if (error) throw new Error(error);
+        return value;
+      };
+      const runnable = tools.map((tool) => ({ ...tool, function: { ...tool.function, function: run } }));
+      if (!params.stream) return { calls, result: await model.runTools({ ...params, tools: runnable }) };
+      for await (const event of await model.runTools({ ...params, tools: runnable, stream: true })) events.push(event);
+      return { calls, events, result: events.at(-1).result };
+    }),
+
   tokenize: (args) => settle(() => model.tokenize(...args)),
   detokenize: (ids) => settle(() => model.detokenize(ids)),
   countTokens: (text) => settle(() => model.countTokens(text)),
