@@ -45,7 +45,8 @@ pub struct Options {
     pub context_length: Option<usize>,
     /// How keys and values are kept.
     pub kv_type: KvType,
-    /// The form of the activations for the matrices that have a kernel for it; the best of this build if `None`.
+    /// The form of the activations for the matrices that have a kernel for it; the best of this build if `None`. Values
+    /// (the matrix V of attention) in a format with blocks of 32 have [`Form::I16`] in any case.
     pub activations: Option<Form>,
 }
 

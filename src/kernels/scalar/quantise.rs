@@ -48,7 +48,9 @@ fn each_super<S>(rows: &[f32], tokens: usize, cols: usize, out: &mut [S], f: imp
 }
 
 fn block8(x: &[f32]) -> Block8 {
-    let (scale, factor) = scale(x, 127.0);
+    let [full, less] = [127.0, 126.0].map(|most| scale(x, most));
+    let closer = distance(x, less) < distance(x, full);
+    let (scale, factor) = if closer { less } else { full };
     let codes = std::array::from_fn(|i| code(x[i], factor) as i8);
     let halves = [sum(&codes[..16]), sum(&codes[16..])];
     let twice = |sum: i32| [sum as i16; 2];
@@ -79,6 +81,18 @@ fn scale(x: &[f32], most: f32) -> (f32, f32) {
     } else {
         (largest / most, most / largest)
     }
+}
+
+/// How far the codes are from the values with this scale: the sum of the squared differences, summed as four lanes do.
+fn distance(x: &[f32], (scale, factor): (f32, f32)) -> f32 {
+    let mut lanes = [0.0; 4];
+    for four in x.chunks(4) {
+        for (sum, x) in lanes.iter_mut().zip(four) {
+            let off = x * factor - (x * factor).round_ties_even();
+            *sum += off * off;
+        }
+    }
+    ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * (scale * scale)
 }
 
 /// The nearest integer, ties to even.

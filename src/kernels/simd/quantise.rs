@@ -55,10 +55,14 @@ fn each_super<S>(rows: &[f32], tokens: usize, cols: usize, out: &mut [S], f: imp
 }
 
 fn block8(x: &[f32; 32], out: &mut Block8) {
-    let (scale, factor) = scale(magnitudes(x), 127.0);
+    let largest = magnitudes(x);
+    let (x, _) = x.as_chunks();
+    let [full, less] = [127.0, 126.0].map(|most| scale(largest, most));
+    // Not `<=`: with a NaN neither is closer, and the first is taken.
+    let closer = distance(x, less) < distance(x, full);
+    let (scale, factor) = if closer { less } else { full };
     let factor = f32x4_splat(factor);
     let ones = i16x8_splat(1);
-    let (x, _) = x.as_chunks();
     let (codes, _) = out.codes.as_chunks_mut();
     let mut halves = [0; 2];
     for h in 0..2 {
@@ -138,6 +142,18 @@ fn scale(largest: V128, most: f32) -> (f32, f32) {
     } else {
         (largest / most, most / largest)
     }
+}
+
+/// How far the codes are from the values with this scale: the sum of the squared differences.
+#[inline(always)]
+fn distance(x: &[[f32; 4]], (scale, factor): (f32, f32)) -> f32 {
+    let (rounder, factor) = (f32x4_splat(ROUNDER), f32x4_splat(factor));
+    let sum = x.iter().fold(f32x4_splat(0.0), |sum, x| {
+        let x = f32x4_mul(load_f32(x), factor);
+        let off = f32x4_sub(x, f32x4_sub(f32x4_add(x, rounder), rounder));
+        f32x4_add(sum, f32x4_mul(off, off))
+    });
+    f32x4_sum(sum) * (scale * scale)
 }
 
 #[inline(always)]
