@@ -1,7 +1,7 @@
 // A second opinion on tiny-chat: llama.cpp (the CPU program that npm's node-llama-cpp ships) reads the GGUF file itself, and must
 // encode every prompt to the recorded ids and recite every reply, greedily, token for token. Exit status 1 if it does not.
 //
-//   npm install --prefix training --no-save --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
+//   cd training && npm install --no-save --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
 //   node training/tiny_chat/llamacpp.mjs [MODEL.gguf [EXPECTED.json]]
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

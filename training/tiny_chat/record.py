@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import gguf
 import numpy as np
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-import corpus
-import vocabulary
+from common import gguf_file
+
+from . import corpus, vocabulary
 
 ROOT = Path(__file__).parent.parent.parent
 HF_BLOCK = {
@@ -40,34 +40,30 @@ LOGITS = {"hello": 6, "languages": 6, "thinking": 4, "colour-recalled-later": 4,
 
 class Reference:
     def __init__(self, path):
-        self.fields = {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
-        self.prompts = vocabulary.Prompts(
-            vocabulary.from_gguf(*(self.fields[f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type", "merges"))),
-            self.fields["tokenizer.chat_template"],
-        )
-        self.model = self.load(gguf.GGUFReader(path))
+        self.fields = gguf_file.fields(path)
+        self.prompts = vocabulary.Prompts(gguf_file.tokenizer(self.fields, corpus.SPECIALS), self.fields["tokenizer.chat_template"])
+        self.model = self.load(path)
         self.ends = {self.prompts.encode(token)[0] for token in ("<|im_end|>", "<|endoftext|>")}
 
-    def load(self, reader):
-        key = lambda name: self.fields[f"qwen3.{name}"]  # noqa: E731
+    def load(self, path):
+        shape = gguf_file.shape(self.fields)
         config = Qwen3Config(
-            vocab_size=len(self.fields["tokenizer.ggml.tokens"]),
-            hidden_size=key("embedding_length"),
-            intermediate_size=key("feed_forward_length"),
-            num_hidden_layers=key("block_count"),
-            num_attention_heads=key("attention.head_count"),
-            num_key_value_heads=key("attention.head_count_kv"),
-            head_dim=key("attention.key_length"),
-            rms_norm_eps=key("attention.layer_norm_rms_epsilon"),
-            rope_parameters={"rope_type": "default", "rope_theta": key("rope.freq_base")},
-            max_position_embeddings=key("context_length"),
+            vocab_size=shape["vocab"],
+            hidden_size=shape["embedding"],
+            intermediate_size=shape["feed_forward"],
+            num_hidden_layers=shape["blocks"],
+            num_attention_heads=shape["heads"],
+            num_key_value_heads=shape["heads_kv"],
+            head_dim=shape["head"],
+            rms_norm_eps=shape["epsilon"],
+            rope_parameters={"rope_type": "default", "rope_theta": shape["rope_base"]},
+            max_position_embeddings=self.fields["qwen3.context_length"],
             tie_word_embeddings=True,
             attn_implementation="eager",
         )
         state = {}
-        for tensor in reader.tensors:
-            data = torch.tensor(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy(), dtype=torch.float32)
-            parts = tensor.name.split(".")
+        for name, data in gguf_file.tensors(path):
+            parts = name.split(".")
             if parts[0] == "blk":
                 state[f"model.layers.{parts[1]}.{HF_BLOCK[parts[2]]}.weight"] = data
             else:

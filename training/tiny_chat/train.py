@@ -1,12 +1,10 @@
 """Trains tiny-chat from scratch with plain PyTorch on a CPU, and saves its weights and vocabulary for `export.py`.
 
-The network is Qwen3's: RMSNorm before each block and on every query and key head, grouped-query attention with rotary
-positions (two halves of a head rotate), SwiGLU, tied embeddings. The same seed, machine and versions give the same weights.
+The same seed, machine and versions give the same weights.
 """
 
 import argparse
 import json
-import math
 import random
 import time
 from pathlib import Path
@@ -15,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import corpus
-import vocabulary
+from common.network import Model
+
+from . import corpus, vocabulary
 
 SHAPE = {
     "vocab": vocabulary.SIZE,
@@ -30,65 +29,6 @@ SHAPE = {
     "epsilon": 1e-6,
 }
 CONTEXT_TRAINED = 1024
-
-
-def rotate(x, cos, sin):
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
-
-
-class Block(nn.Module):
-    def __init__(self, s):
-        super().__init__()
-        d, eps = s["embedding"], s["epsilon"]
-        self.s = s
-        self.attn_norm = nn.RMSNorm(d, eps)
-        self.q = nn.Linear(d, s["heads"] * s["head"], bias=False)
-        self.k = nn.Linear(d, s["heads_kv"] * s["head"], bias=False)
-        self.v = nn.Linear(d, s["heads_kv"] * s["head"], bias=False)
-        self.o = nn.Linear(s["heads"] * s["head"], d, bias=False)
-        self.q_norm = nn.RMSNorm(s["head"], eps)
-        self.k_norm = nn.RMSNorm(s["head"], eps)
-        self.ffn_norm = nn.RMSNorm(d, eps)
-        self.gate = nn.Linear(d, s["feed_forward"], bias=False)
-        self.up = nn.Linear(d, s["feed_forward"], bias=False)
-        self.down = nn.Linear(s["feed_forward"], d, bias=False)
-
-    def forward(self, x, cos, sin):
-        n, t, _ = x.shape
-        h = self.attn_norm(x)
-        q = rotate(self.q_norm(self.q(h).view(n, t, -1, self.s["head"])).transpose(1, 2), cos, sin)
-        k = rotate(self.k_norm(self.k(h).view(n, t, -1, self.s["head"])).transpose(1, 2), cos, sin)
-        v = self.v(h).view(n, t, -1, self.s["head"]).transpose(1, 2)
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        x = x + self.o(a.transpose(1, 2).reshape(n, t, -1))
-        h = self.ffn_norm(x)
-        return x + self.down(F.silu(self.gate(h)) * self.up(h))
-
-
-class Model(nn.Module):
-    def __init__(self, s):
-        super().__init__()
-        self.embedding = nn.Embedding(s["vocab"], s["embedding"])
-        self.blocks = nn.ModuleList(Block(s) for _ in range(s["blocks"]))
-        self.norm = nn.RMSNorm(s["embedding"], s["epsilon"])
-        frequencies = s["rope_base"] ** (-torch.arange(0, s["head"], 2).float() / s["head"])
-        angles = torch.arange(2048).float()[:, None] * frequencies
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
-        for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                writer = name.endswith(("o.weight", "down.weight"))
-                nn.init.normal_(weight, std=0.04 / (math.sqrt(2 * s["blocks"]) if writer else 1))
-
-    def hidden(self, ids):
-        x = self.embedding(ids)
-        for block in self.blocks:
-            x = block(x, self.cos[: ids.shape[1]], self.sin[: ids.shape[1]])
-        return self.norm(x)
-
-    def logits(self, hidden):
-        return hidden @ self.embedding.weight.T
 
 
 class Encoder:

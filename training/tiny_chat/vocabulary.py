@@ -2,30 +2,14 @@
 
 import json
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import trainers
 from transformers import PreTrainedTokenizerFast
 
-import corpus
+from common import bpe
+
+from . import corpus
 
 SIZE = 1536
-
-# The pre-tokenizer that GGUF files call "qwen2".
-QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def empty_tokenizer(vocab, merges):
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    split = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-def with_specials(tokenizer):
-    tokenizer.add_tokens([AddedToken(text, special=kind == 3, normalized=False) for text, kind in corpus.SPECIALS])
-    return tokenizer
 
 
 def texts():
@@ -52,26 +36,12 @@ def texts():
 
 def learn():
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE - len(corpus.SPECIALS), min_frequency=2, show_progress=False, initial_alphabet=byte_alphabet()
+        vocab_size=SIZE - len(corpus.SPECIALS), min_frequency=2, show_progress=False, initial_alphabet=bpe.byte_alphabet()
     )
-    tokenizer = empty_tokenizer({}, [])
+    tokenizer = bpe.empty_tokenizer({}, [])
     tokenizer.train_from_iterator(texts(), trainer)
-    with_specials(tokenizer)
+    bpe.with_specials(tokenizer, corpus.SPECIALS)
     assert tokenizer.get_vocab_size() == SIZE, tokenizer.get_vocab_size()
-    return tokenizer
-
-
-def byte_alphabet():
-    return sorted(pre_tokenizers.ByteLevel.alphabet())
-
-
-def from_gguf(tokens, types, merges):
-    """The tokenizer of a GGUF file, so that a check reads what an engine reads."""
-    vocab = {token: i for i, (token, kind) in enumerate(zip(tokens, types, strict=True)) if kind == 1}
-    pairs = [tuple(merge.split(" ")) for merge in merges]
-    tokenizer = with_specials(empty_tokenizer(vocab, pairs))
-    for token, i in ((token, i) for i, (token, kind) in enumerate(zip(tokens, types, strict=True)) if kind != 1):
-        assert tokenizer.token_to_id(token) == i, token
     return tokenizer
 
 

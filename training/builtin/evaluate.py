@@ -1,0 +1,186 @@
+"""Measures the GGUF file on documents that training never saw, by network.py on the dequantised weights: greedy, free-running, without constraints.
+
+    python -m builtin.evaluate [--count 600] [--train] [--show 20]
+
+With `--questions FILE` it also writes the same requests, with what is expected, for a test by another engine; with `--answers FILE` it
+scores answers that another engine gave to them.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from common import gguf_file
+from common.network import Model
+
+from . import tasks, vocabulary
+from .documents import Figure
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Reader:
+    """The model of a GGUF file, with the file's own vocabulary and template."""
+
+    def __init__(self, path, device):
+        self.fields = gguf_file.fields(path)
+        self.tokenizer = gguf_file.tokenizer(self.fields, vocabulary.SPECIALS)
+        self.chats = vocabulary.Chats(self.tokenizer)
+        self.model = Model(gguf_file.shape(self.fields))
+        self.model.load_state_dict({gguf_file.own_name(name): data for name, data in gguf_file.tensors(path)})
+        self.model.to(device).eval()
+        self.template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(self.fields["tokenizer.chat_template"])
+
+    def prompt(self, request):
+        text = self.template.render(messages=[{"role": "user", "content": request}], add_generation_prompt=True)
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        assert ids == self.chats.prompt(request), "training spells the template differently"
+        return ids
+
+    def answers(self, requests, most=320, rows=24):
+        prompts = [self.prompt(request) for request in requests]
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        answers = [None] * len(prompts)
+        for start in range(0, len(order), rows):
+            group = order[start : start + rows]
+            for i, ids in zip(group, self.model.greedy([prompts[i] for i in group], most, self.chats.end), strict=True):
+                answers[i] = self.tokenizer.decode(ids, skip_special_tokens=False)
+        return answers
+
+
+def draw(count, test=True, seed="evaluation"):
+    """`count` conversations; only their first turns are asked."""
+    source = tasks.stream(seed, test)
+    return [source() for _ in range(count)]
+
+
+def same(given, wanted):
+    """Whether a parsed JSON value is the wanted one; numbers compare as numbers."""
+    if isinstance(wanted, Figure):
+        return isinstance(given, (int, float)) and not isinstance(given, bool) and float(given) == float(wanted)
+    return given == wanted
+
+
+def schema_of(made):
+    """The JSON Schema of an extraction."""
+    properties = {}
+    for key, name, columns in made.asked:
+        if name == "items":
+            item = {shown: {"type": "string"} if column == "name" else {"type": "number"} for shown, column in columns}
+            properties[key] = {"type": "array", "items": {"type": "object", "properties": item, "required": list(item), "additionalProperties": False}}
+        else:
+            number = name in ("subtotal", "tax", "total", "rating")
+            properties[key] = {"type": ["number" if number else "string", "null"]}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def fits(value, schema):
+    """Whether a value follows a schema of `schema_of`; keys in its order."""
+    if schema["type"] == "object":
+        return isinstance(value, dict) and list(value) == schema["required"] and all(fits(value[k], s) for k, s in schema["properties"].items())
+    if schema["type"] == "array":
+        return isinstance(value, list) and all(fits(item, schema["items"]) for item in value)
+    kinds = {"string": str, "number": (int, float), "null": type(None)}
+    return isinstance(value, tuple(k for kind in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"]) for k in (kinds[kind] if isinstance(kinds[kind], tuple) else (kinds[kind],))))
+
+
+class Score:
+    def __init__(self):
+        self.right, self.of = defaultdict(int), defaultdict(int)
+
+    def count(self, name, good):
+        self.right[name] += bool(good)
+        self.of[name] += 1
+
+    def extraction(self, made, answer):
+        try:
+            value = json.loads(answer)
+        except ValueError:
+            value = None
+        self.count("valid JSON with the schema", value is not None and fits(value, schema_of(made)))
+        value = value if isinstance(value, dict) else {}
+        layout = "new layouts" if made.document.new_layout else "known forms of layout"
+        whole = True
+        for key, name, columns in made.asked:
+            wanted = made.document.fields.get(name)
+            if name == "items":
+                wanted, given = wanted or [], value.get(key)
+                given = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+                good = len(given) == len(wanted)
+                for n, item in enumerate(wanted):
+                    for shown, column in columns:
+                        exact = n < len(given) and same(given[n].get(shown), item[column])
+                        good &= exact
+                        self.count(f"items: {column}", exact)
+                        for total in ("fields", f"fields, {layout}", f"fields of: {made.document.kind}"):
+                            self.count(total, exact)
+                self.count("items: whole list", good)
+            else:
+                good = key in value and same(value[key], wanted)
+                self.count(f"field: {name}", good)
+                if wanted is None:
+                    self.count("fields that the text does not have", good)
+                for total in ("fields", f"fields, {layout}", f"fields of: {made.document.kind}"):
+                    self.count(total, good)
+            whole &= good
+        self.count("whole documents", whole)
+        return whole
+
+    def add(self, made, answer):
+        good = self.extraction(made, answer) if made.task == "extract" else answer == made.answer()
+        if made.task == "classify":
+            self.count("labels", good)
+            self.count(f"labels: {made.asked[0][1]}", good)
+        elif made.task != "extract":
+            self.count({"question": "questions", "small talk": "small talk"}[made.task], good)
+        return good
+
+    def lines(self):
+        width = max(map(len, self.of))
+        for name in sorted(self.of, key=lambda name: (":" in name, "," in name, name)):
+            yield f"{name:{width}}  {self.right[name]:5} of {self.of[name]:5}  {100 * self.right[name] / self.of[name]:6.1f} %"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "www" / "models" / "fanlight-builtin-q8_0.gguf")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--count", type=int, default=700, help="conversations, of which six in ten are extractions")
+    parser.add_argument("--train", action="store_true", help="documents from the pools of training instead, to compare")
+    parser.add_argument("--show", type=int, default=0, help="how many wrong answers to print")
+    parser.add_argument("--questions", type=Path, help="write the requests as JSON lines, and do nothing else")
+    parser.add_argument("--answers", type=Path, help="score the answers in this file (JSON lines with `answer`) instead of asking the model")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "evaluation")
+    requests = [made.turns[0][0] for made in examples]
+    if options.questions:
+        with options.questions.open("w", encoding="utf-8") as file:
+            for made, request in zip(examples, requests, strict=True):
+                line = {"task": made.task, "request": request, "expected": made.answer()}
+                if made.task == "extract":
+                    line["schema"] = schema_of(made)
+                elif made.task == "classify":
+                    line["labels"] = made.asked[0][0]
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return
+    if options.answers:
+        answers = [json.loads(line)["answer"] for line in options.answers.read_text(encoding="utf-8").splitlines()]
+    else:
+        answers = Reader(options.model, options.device).answers(requests)
+    score, shown = Score(), 0
+    for made, answer in zip(examples, answers, strict=True):
+        if not score.add(made, answer) and shown < options.show:
+            shown += 1
+            print(f"--- {made.task}\n{made.turns[0][0]}\nwanted {made.answer()}\ngot    {answer}\n")
+    print("\n".join(score.lines()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Business cards, mails that order something, messages to a shop's support, and reviews."""
+
+import json
+import re
+from pathlib import Path
+
+from .documents import Figure, Page
+from .trade import place
+from .words import pool
+
+PHRASES = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
+TOPICS = PHRASES["topics"]
+OPENERS = pool("Hello, Hi, Hi there, Dear team, Dear Sir or Madam, Good morning, Good afternoon, Hello team, Dear support, To whom it may concern, Hey, Dear all, Good evening")
+CLOSERS = pool("Regards, Best regards, Kind regards, Thanks, Many thanks, Thank you, Best, Cheers, Yours sincerely, Greetings, All the best, Best wishes, Yours, Warm regards")
+
+
+def spin(words, text, values=None):
+    """Writes out a phrase: `{a|b}` is one of these, `[x]` may be left out, `<name>` is a value."""
+    while True:
+        text, count = re.subn(r"\[([^\[\]{}]*)\]", lambda m: m[1] if words.maybe(0.5) else "", text)
+        text, more = re.subn(r"\{([^\[\]{}]*)\}", lambda m: words.pick(m[1].split("|")), text)
+        if not count and not more:
+            break
+    text = re.sub(r"<(\w+)>", lambda m: str(values[m[1]]), text)
+    return re.sub(r" +", " ", text).strip()
+
+
+def halves(phrases):
+    """Every fifth phrase is kept for the test."""
+    return [p for i, p in enumerate(phrases) if i % 5 != 4], [p for i, p in enumerate(phrases) if i % 5 == 4]
+
+
+def card(words, level=1.0):
+    page = Page(words, "business card", level)
+    person, company = page.know("name", words.person()), page.know("company", words.company() if words.maybe(0.7) else words.merchant())
+    person_line = person if words.maybe(0.85) else words.pick((f"Dr. {person}", page.pair(page.label("Name"), person)))
+    title = [page.know("title", words.job())] if words.maybe(0.8) else []
+    domain = words.domain(company) if words.maybe(0.7) else words.domain()
+    contact = []
+    if words.maybe(0.85):
+        email = page.know("email", words.email(person, domain))
+        contact.append(words.pick((email, email, page.pair(page.label("Email", "E-mail", "Mail", "E", "M"), email))))
+    if words.maybe(0.85):
+        phone = page.know("phone", words.phone())
+        contact.append(words.pick((phone, page.pair(page.label("Tel", "Phone", "Mobile", "T", "P", "Cell", "Call"), phone))))
+    if words.maybe(0.5):
+        site = page.know("website", words.pick(("www.", "", "https://")) + domain)
+        contact.append(words.pick((site, page.pair(page.label("Web", "Website", "W"), site))))
+    where = place(page) if words.maybe(0.6) else []
+    words.chance.shuffle(contact)
+    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first")
+    if order == 0:
+        page.put(person_line, *title, company, *where, *contact)
+    elif order == 1:
+        page.put(company, person_line, *title, *where, *contact)
+    elif order == 2:
+        page.put(person_line, *title, *contact, company, *where)
+    elif order == 3:
+        page.put(f"{person_line}, {title[0]}" if title else person_line, company, *contact, *where)
+    elif order == 4:
+        page.put(*title, person_line, *where, company, *contact)
+    else:
+        page.put(*contact, company, person_line, *title, *where)
+    return page.finish()
+
+
+def letter(page, person, sentences):
+    """A message: greeting, sentences, the name below."""
+    words = page.words
+    greeting = words.of(OPENERS) + words.pick((",", ",", "!", ""))
+    closer = words.of(CLOSERS) + words.pick((",", ",", ""))
+    body = words.pick((" ", " ", "\n")).join(sentences).replace("\n ", "\n").rstrip()
+    head = []
+    if words.maybe(0.8):
+        head.append(greeting)
+    if words.maybe(0.15):
+        page.put(" ".join([*head, body]))
+    else:
+        page.put(*head, body)
+    if person:
+        page.put(*words.pick(((closer, person), (person,), (f"{closer} {person}",), (f"- {person}",))))
+    return page.finish()
+
+
+def order(words, level=1.0):
+    """A mail that orders some things."""
+    page = Page(words, "order", level)
+    count = words.number(1, max(1, round(1 + 3 * level)))
+    listed = page.form({"prose": 0, "lines": 1, "stars": 2}, new=("stars",))
+    truth, parts = [], []
+    style = words.pick(("{q} {n}", "{q} x {n}", "{q}x {n}", "{n} x{q}", "{n} ({q})"))
+    for _ in range(count):
+        item, quantity = words.item(), words.pick((1, 2, 2, 3, 4, 5, 6, 8, 10, 12, words.number(2, 60)))
+        truth.append({"name": item, "qty": Figure(quantity)})
+        parts.append(style.format(q=quantity, n=item))
+    page.fields["items"] = truth
+    if listed == 0:
+        things = ", ".join(parts[:-1]) + " and " + parts[-1] if count > 1 else parts[0]
+    else:
+        things = "\n" + "\n".join(("- " if listed == 1 else "* ") + part for part in parts) + "\n"
+    values = {"things": things}
+    person = page.know("customer", words.person()) if words.maybe(0.9) else None
+    first = spin(words, words.pick(halves(PHRASES["order"])[words.test]), values)
+    sentences = [first + ("." if listed == 0 else "\n")]
+    if words.maybe(0.5):
+        _, by = page.date("date")
+        sentences.append(spin(words, words.pick(halves(PHRASES["order by"])[words.test]), {"date": by}))
+    if words.maybe(0.5):
+        where = ", ".join(place(page))
+        if where:
+            sentences.append(spin(words, words.pick(halves(PHRASES["order to"])[words.test]), {"place": where}))
+    contacts(page, person, sentences)
+    return letter(page, person, sentences)
+
+
+def contacts(page, person, sentences):
+    words = page.words
+    if words.maybe(0.3):
+        sentences.append(spin(words, "{You can call me at|Please call me at|My phone is|Call me:|My number:} <phone>.", {"phone": page.know("phone", words.phone())}))
+    if words.maybe(0.25):
+        sentences.append(spin(words, "{My email is|Please answer to|Write to me at|Reply to} <email>", {"email": page.know("email", words.email(person))}))
+
+
+def support(words, level=1.0):
+    """A message to the support of a shop. Its topic is the field `topic`."""
+    page = Page(words, "support message", level)
+    topic = words.pick(list(TOPICS))
+    product = words.item()
+    used = {"product": product, "company": words.merchant(), "code": words.code(), "date": page.dates.write(page.dates.draw()), "amount": page.money.certain(words.number(199, 29999))}
+    phrases = halves(TOPICS[topic]["phrases"])[words.test]
+    sentences = [words.pick(phrases)]
+    if words.maybe(0.4 * level):
+        other = words.pick(phrases)
+        if other != sentences[0]:
+            sentences.append(other)
+    said = " ".join(sentences)
+    for name, key in (("product", "product"), ("amount", None), ("code", "number"), ("date", None)):
+        if f"<{name}>" in said and key:
+            page.know(key, used[name])
+    sentences = [spin(words, sentence, used) for sentence in sentences]
+    # What a phrase may leave out is not known.
+    text = " ".join(sentences)
+    for name, key in (("product", "product"), ("code", "number")):
+        if key in page.fields and used[name] not in text:
+            del page.fields[key], page.printed[key]
+    if "number" not in page.fields and words.maybe(0.35):
+        extra = spin(words, words.pick(halves(PHRASES["order number"])[words.test]), {"code": page.know("number", used["code"])})
+        sentences.insert(words.number(0, len(sentences)), extra)
+    person = page.know("customer", words.person()) if words.maybe(0.75) else None
+    contacts(page, person, sentences)
+    page.fields["topic"] = topic
+    return letter(page, person, sentences)
+
+
+def review(words, level=1.0):
+    page = Page(words, "review", level)
+    mood = words.pick(("positive", "negative", "neutral"))
+    product = words.item() if words.maybe(0.7) else words.merchant()
+    stars = words.number(4, 5) if mood == "positive" else words.number(1, 2) if mood == "negative" else 3
+    values = {"product": product}
+    phrases = halves(PHRASES["reviews"][mood])[words.test]
+    picked = [words.pick(phrases)]
+    for _ in range(words.number(0, 2)):
+        other = words.pick(phrases)
+        if other not in picked:
+            picked.append(other)
+    sentences = [spin(words, phrase, values) for phrase in picked]
+    # The product is named by a sentence, or above.
+    lines = []
+    titled = product not in " ".join(sentences) or words.maybe(0.3)
+    if titled:
+        lines.append(words.pick((product, page.pair(page.label("Product", "Review of", "Review", "Item"), product))))
+    page.know("product", product)
+    if words.maybe(0.6):
+        page.know("rating", Figure(stars))
+        shown = words.pick((f"{stars}/5", f"{stars} stars", f"{stars} out of 5", "★" * stars + "☆" * (5 - stars), page.pair(page.label("Rating", "Stars"), stars)))
+        if stars == 1:
+            shown = shown.replace("stars", "star") if shown[0] == "1" else shown
+        lines.append(shown)
+    author = None
+    if words.maybe(0.6):
+        author = page.know("author", words.person() if words.maybe(0.6) else words.first())
+    if words.maybe(0.35):
+        lines.append(page.date("date")[1])
+    page.fields["mood"] = mood
+    body = " ".join(sentences)
+    by = [words.pick((f"by {author}", f"- {author}", author, f"{author}", page.pair(page.label("Author", "Reviewer", "Name"), author)))] if author else []
+    order = page.form({"top": 0, "bottom": 1, "author top": 2}, new=("author top",))
+    if order == 0:
+        page.put(*lines, body, *by)
+    elif order == 1:
+        page.put(*lines[:1], body, *lines[1:], *by) if titled else page.put(body, *lines, *by)
+    else:
+        page.put(*lines[:1], *by, *lines[1:], body) if titled else page.put(*by, *lines, body)
+    return page.finish()

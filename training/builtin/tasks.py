@@ -1,0 +1,285 @@
+"""Turns documents into conversations: what is asked, and the answer.
+
+An answer is a list of (text, weight): training cares more for values than for the braces between them.
+JSON is written as `{"key":"value","other":1.50}`: in the order of the request, without spaces, `null` for what the text does not say.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import letters, trade
+from .documents import Document, Figure
+from .words import Words
+
+HERE = Path(__file__).parent
+SMALL_TALK = json.loads((HERE / "smalltalk.json").read_text(encoding="utf-8"))
+# How people say these things is known from the other model of this folder.
+TINY_CHAT = json.loads((HERE.parent / "tiny_chat" / "chats.json").read_text(encoding="utf-8"))["answers"]
+UNKNOWN = json.loads((HERE.parent / "tiny_chat" / "unknown.json").read_text(encoding="utf-8"))
+
+MAKERS = {
+    "receipt": (trade.receipt, 5),
+    "invoice": (trade.invoice, 5),
+    "business card": (letters.card, 3),
+    "order": (letters.order, 3),
+    "support message": (letters.support, 4),
+    "review": (letters.review, 2),
+}
+
+# Field -> the keys under which it is asked for. The first is the usual one.
+KEYS = {
+    "merchant": ("merchant", "merchant", "store", "shop", "seller", "vendor", "merchant_name", "supplier"),
+    "customer": ("customer", "customer", "client", "buyer", "customer_name", "sender"),
+    "date": ("date", "date", "day", "issued", "date_iso"),
+    "due": ("due", "due_date", "pay_by", "payment_due"),
+    "time": ("time", "time_of_day"),
+    "number": ("number", "number", "no", "reference", "id", "code"),
+    "cashier": ("cashier", "served_by", "clerk"),
+    "street": ("street", "street", "street_address"),
+    "city": ("city", "city", "town"),
+    "phone": ("phone", "phone", "telephone", "phone_number", "tel"),
+    "email": ("email", "email", "mail", "email_address"),
+    "website": ("website", "website", "web", "url"),
+    "items": ("items", "items", "lines", "products", "articles"),
+    "subtotal": ("subtotal", "net", "net_amount"),
+    "tax": ("tax", "tax", "vat", "tax_amount"),
+    "total": ("total", "total", "amount", "total_amount", "sum", "grand_total"),
+    "currency": ("currency", "currency", "currency_code"),
+    "payment": ("payment", "payment", "payment_method", "paid_with"),
+    "name": ("name", "name", "person", "full_name", "contact"),
+    "company": ("company", "company", "organisation", "employer", "firm"),
+    "title": ("title", "title", "job", "job_title", "position", "role"),
+    "product": ("product", "product", "article", "product_name"),
+    "author": ("author", "author", "reviewer", "written_by"),
+    "rating": ("rating", "rating", "stars", "score"),
+}
+SPECIAL_KEYS = {
+    ("receipt", "number"): ("receipt_number", "receipt_no"),
+    ("invoice", "number"): ("invoice_number", "invoice_no", "invoice_id"),
+    ("support message", "number"): ("order_number", "order", "order_no", "order_id"),
+    ("order", "date"): ("deliver_by", "delivery_date", "deadline"),
+    ("invoice", "date"): ("invoice_date", "issue_date"),
+    ("order", "items"): ("order",),
+}
+COLUMNS = {
+    "name": ("name", "name", "name", "item", "description", "product"),
+    "qty": ("qty", "qty", "quantity", "count", "pieces"),
+    "price": ("price", "price", "amount", "cost"),
+}
+# What may be asked of each kind of document.
+ASKED = {
+    "receipt": "merchant date total currency items tax number time subtotal cashier street city phone payment".split(),
+    "invoice": "merchant customer number date due total currency items tax subtotal street city phone email".split(),
+    "business card": "name title company email phone website street city".split(),
+    "order": "customer items date street city phone email".split(),
+    "support message": "customer number product phone email".split(),
+    "review": "product rating author date".split(),
+}
+
+WORDINGS = ("Extract {}.", "Extract {}.", "Extract {}.", "Extract: {}", "JSON: {}", "As JSON: {}", "Give me {} as JSON.", "Read {}.", "Find {}.", "Extract {} from this text.")
+
+QUESTIONS = {
+    "merchant": (("Which shop is it?", "Who is the seller?", "What is the name of the shop?", "Who sold this?", "Where was it bought?"), "It is {}."),
+    "customer": (("Who is the customer?", "Who wrote this?", "Who is the buyer?", "What is the customer's name?"), "It is {}."),
+    "date": (("What is the date?", "Which date is it?", "What date does it say?", "When is it?"), "The date is {}."),
+    "due": (("When is it due?", "When must it be paid?", "What is the due date?", "Until when must I pay?"), "It is due on {}."),
+    "number": (("What is the number?", "Which number does it have?", "What is the reference?", "Tell me the number."), "The number is {}."),
+    "total": (("What is the total?", "How much is it?", "How much is it in total?", "What is the sum?", "How much must be paid?"), "The total is {}."),
+    "tax": (("How much is the tax?", "What is the tax?", "How much tax is in it?", "How much VAT is it?"), "The tax is {}."),
+    "city": (("Which city is it?", "In which town is it?", "What is the city?"), "It is {}."),
+    "phone": (("What is the phone number?", "Which number can I call?", "What is the telephone number?"), "The phone number is {}."),
+    "email": (("What is the email address?", "Which email is given?", "Where can I write to?"), "The email is {}."),
+    "company": (("Which company is it?", "Where does this person work?", "What is the company?"), "It is {}."),
+    "name": (("Whose card is this?", "What is the name?", "Who is it?"), "It is {}."),
+    "title": (("What is the job?", "What does this person do?", "What is the title?"), "The title is {}."),
+    "product": (("Which product is it about?", "What is the product?", "What is it about?"), "It is about {}."),
+    "author": (("Who wrote the review?", "Who is the author?"), "It is {}."),
+    "payment": (("How was it paid?", "What was the payment method?"), "It was paid with {}."),
+    "website": (("What is the website?", "Is there a website?"), "The website is {}."),
+}
+ABSENT = "The text does not say."
+COUNT_ITEMS = (("How many items are there?", "How many different things are listed?", "How many lines of items are there?"), "{}")
+
+TASKS = (
+    ("Classify: {}", ", "), ("Classify: {}", ", "), ("Classify: {}", ", "), ("Labels: {}", ", "), ("Which label fits? {}", ", "), ("Choose one: {}", " | "), ("Choose a label: {}", ", "),
+    ("What is it about: {}?", ", "),
+)  # fmt: skip
+MOODS = {"positive": ("positive", "good", "happy"), "negative": ("negative", "bad", "unhappy"), "neutral": ("neutral", "mixed", "neutral")}
+KINDS = {
+    "receipt": ("receipt", "receipt", "till receipt"),
+    "invoice": ("invoice", "invoice", "bill"),
+    "business card": ("business card", "business card", "contact card"),
+    "order": ("order", "order", "purchase order"),
+    "support message": ("support message", "support request", "message to support"),
+    "review": ("review", "product review", "review"),
+}
+
+# Weights of an answer's tokens.
+FORCED, VALUE, LABEL = 0.15, 1.0, 3.0
+
+
+@dataclass
+class Example:
+    """Turns of a conversation: (what is asked, the answer in weighted pieces)."""
+
+    task: str
+    turns: list
+    document: Document = None
+    # For extraction: the keys in order, each with the field it stands for, and the columns of the items.
+    asked: list = field(default_factory=list)
+
+    def answer(self, turn=0):
+        return "".join(text for text, _ in self.turns[turn][1])
+
+
+def write_value(value):
+    """The weighted pieces of a JSON value. A string's closing quote is part of the value: where to stop is half of copying."""
+    if value is None:
+        return [("null", VALUE)]
+    if isinstance(value, Figure):
+        return [(value, VALUE)]
+    return [(json.dumps(value, ensure_ascii=False), VALUE)]
+
+
+def write_object(pairs):
+    """The weighted pieces of an object; `pairs` are (key, pieces)."""
+    pieces = []
+    for n, (key, value) in enumerate(pairs):
+        pieces += [("{" if n == 0 else ",", FORCED), (f'"{key}":', FORCED), *value]
+    return [*pieces, ("}", FORCED)]
+
+
+def key_of(words, kind, name):
+    usual = words.maybe(0.5)
+    if usual:
+        return KEYS[name][0]
+    special = SPECIAL_KEYS.get((kind, name))
+    return words.pick(special) if special and words.maybe(0.5) else words.pick(KEYS[name])
+
+
+def choose_fields(words, document, level):
+    """Some of the fields that make sense, mostly those that the document has, with their keys."""
+    names = [name for name in ASKED[document.kind] if name in document.fields or words.maybe(0.15)]
+    if words.maybe(0.75):
+        words.chance.shuffle(names)
+    most = max(2, round(2 + 6 * level))
+    names = names[: max(words.number(1, min(most, len(names))) for _ in range(2))] if names else ["date"]
+    chosen, used = [], set()
+    for name in names:
+        key = key_of(words, document.kind, name)
+        if key not in used:
+            used.add(key)
+            chosen.append((key, name))
+    return chosen
+
+
+def extract(words, document, level=1.0, chosen=None):
+    """Asks for fields as JSON."""
+    chosen = chosen or choose_fields(words, document, level)
+    wanted, pairs, asked = [], [], []
+    for key, name in chosen:
+        value, columns = document.fields.get(name), None
+        if name == "items":
+            columns = [column for column in ("name", "qty", "price") if words.maybe(0.7) and (document.kind != "order" or column != "price")] or ["name"]
+            if words.maybe(0.3):
+                words.chance.shuffle(columns)
+            columns = [(COLUMNS[c][0] if words.maybe(0.6) else words.pick(COLUMNS[c]), c) for c in columns]
+            wanted.append(f"{key} ({', '.join(shown for shown, _ in columns)})")
+            pieces = [("[", FORCED)]
+            for n, item in enumerate(value or []):
+                pieces += [(",", VALUE)] if n else []
+                pieces += write_object([(shown, write_value(item[c])) for shown, c in columns])
+            pairs.append((key, [*pieces, ("]", VALUE)]))
+        else:
+            wanted.append(key)
+            pairs.append((key, write_value(value)))
+        asked.append((key, name, columns))
+    request = words.pick(WORDINGS).format(", ".join(wanted))
+    return Example("extract", [(join(words, request, document.text, 0.08), write_object(pairs))], document, asked)
+
+
+def join(words, request, text, after):
+    """The request before the text, or now and then after it."""
+    return f"{text}\n\n{request}" if words.maybe(after) else f"{request}\n\n{text}"
+
+
+def question(words, document):
+    names = [name for name in QUESTIONS if name in ASKED[document.kind] and (name in document.fields or words.maybe(0.2))]
+    if not names or (document.kind in ("receipt", "invoice") and words.maybe(0.06)):
+        if not document.fields.get("items"):
+            return None
+        asks, answer = COUNT_ITEMS
+        return words.pick(asks), [(answer.format(len(document.fields["items"])), LABEL)]
+    name = words.pick(names)
+    asks, frame = QUESTIONS[name]
+    if document.printed.get(name) is None:
+        return words.pick(asks), [(ABSENT, VALUE)]
+    before, after = frame.split("{}")
+    return words.pick(asks), [(before, FORCED), (document.printed[name], VALUE), (after, VALUE)]
+
+
+def classify(words, document):
+    """Asks for the topic or mood of a text, or for the kind of document it is."""
+    if "topic" in document.fields and words.maybe(0.9):
+        names, truth = {topic: entry["labels"] for topic, entry in letters.TOPICS.items()}, document.fields["topic"]
+    elif "mood" in document.fields and words.maybe(0.8):
+        names, truth = MOODS, document.fields["mood"]
+    else:
+        names, truth = KINDS, document.kind
+    others = [name for name in names if name != truth]
+    words.chance.shuffle(others)
+    chosen = [truth, *others[: words.number(1, 5)]]
+    words.chance.shuffle(chosen)
+    styled = words.pick((str, str, str, str.capitalize, str.upper))
+    shown = {name: styled(names[name][0] if words.maybe(0.4) else words.pick(names[name])) for name in chosen}
+    wording, divider = words.pick(TASKS)
+    request = wording.format(divider.join(shown[name] for name in chosen))
+    return Example("classify", [(join(words, request, document.text, 0.08), [(shown[truth], LABEL)])], document, [(list(shown.values()), "kind" if names is KINDS else "mood" if names is MOODS else "topic", None)])
+
+
+def small_talk(words):
+    def part(asks):
+        return [ask for i, ask in enumerate(asks) if (i % 6 == 5) == words.test] or asks
+
+    if words.maybe(0.3):
+        asks = UNKNOWN["held_out" if words.test else "questions"]
+        return Example("small talk", [(words.pick(asks), [(SMALL_TALK["unknown"], 0.5)])], None, ["unknown"])
+    topic = words.pick(list(SMALL_TALK["replies"]))
+    return Example("small talk", [(words.pick(part(TINY_CHAT[topic]["ask"])), [(SMALL_TALK["replies"][topic], 0.5)])], None, [topic])
+
+
+def example(words, level=1.0, kind=None, task=None):
+    """One conversation: `level` 0 for short documents and few fields, 1 for everything."""
+    task = task or words.pick(("extract",) * 62 + ("classify",) * 20 + ("question",) * 13 + ("small talk",) * 5)
+    if task == "small talk":
+        return small_talk(words)
+    if task == "classify" and not kind:
+        kind = words.pick(("support message",) * 6 + ("review",) * 3 + tuple(MAKERS))
+    kind = kind or words.pick([name for name, (_, share) in MAKERS.items() for _ in range(share)])
+    document = MAKERS[kind][0](words, level)
+    if task == "classify":
+        made = classify(words, document)
+    elif task == "question":
+        asked = question(words, document)
+        if not asked:
+            return example(words, level, kind, "extract")
+        made = Example("question", [(join(words, asked[0], document.text, 0.4), asked[1])], document)
+    else:
+        made = extract(words, document, level)
+    if words.maybe(0.12):
+        # A second turn about the same text.
+        asked = question(words, document)
+        if asked:
+            made.turns.append(asked)
+    return made
+
+
+def stream(seed, test=False):
+    """An endless source of conversations; its level can be set between draws."""
+    words = Words(seed, test)
+
+    def draw(level=1.0):
+        return example(words, level)
+
+    return draw

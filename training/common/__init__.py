@@ -1,0 +1,1 @@
+"""What the trained models share: the network, the vocabulary's machinery, the file format."""
