@@ -1,6 +1,10 @@
 //! Where bytes come from: a length and "read at offset". A file, a slice, browser storage.
 
+mod checked;
+
 use crate::error::{Error, Kind, Result};
+
+pub use checked::{BLOCK, Checked, Digest, block_sum};
 
 /// Random access to the bytes of one file. Reading is synchronous: the browser's storage offers that in workers.
 pub trait ByteSource {

@@ -11,15 +11,19 @@ use crate::error::{Error, Kind, Result};
 use crate::kernels::cache::KvType;
 use crate::model::{Exchange, Options, Shard};
 use crate::session::{Event, Session};
-use crate::source::ByteSource;
+use crate::source::{self, ByteSource, Checked};
 
 #[wasm_bindgen]
 extern "C" {
-    /// One file of the model: `{ length, read(offset, into) }`, synchronous.
+    /// One file of the model: `{ length, sums, read(offset, into) }`, synchronous.
     pub type Source;
 
     #[wasm_bindgen(method, getter)]
     fn length(this: &Source) -> f64;
+
+    /// The sums of its blocks, where it has any.
+    #[wasm_bindgen(method, getter)]
+    fn sums(this: &Source) -> Option<Vec<u64>>;
 
     /// Fills `into`, a view of this module's memory that is not kept, or throws.
     #[wasm_bindgen(method, catch)]
@@ -65,7 +69,7 @@ struct EngineOptions {
 #[wasm_bindgen]
 pub struct Engine {
     session: Session,
-    parts: Vec<Source>,
+    parts: Vec<Checked<Source>>,
     exchange: Option<Exchange>,
 }
 
@@ -84,6 +88,11 @@ impl Engine {
             },
             activations: None,
         };
+        let parts = parts.into_iter().map(|part| {
+            let sums = part.sums().unwrap_or_default();
+            Checked::new(part, sums).map_err(to_js_error)
+        });
+        let parts = parts.collect::<std::result::Result<Vec<_>, _>>()?;
         let session = Session::open(&sources(&parts), &options).map_err(to_js_error)?;
         Ok(Engine {
             session,
@@ -194,8 +203,38 @@ impl Engine {
     }
 }
 
-fn sources(parts: &[Source]) -> Vec<&dyn ByteSource> {
+fn sources(parts: &[Checked<Source>]) -> Vec<&dyn ByteSource> {
     parts.iter().map(|part| part as &dyn ByteSource).collect()
+}
+
+/// The sum of a block: see [`source::block_sum`].
+#[wasm_bindgen(js_name = blockSum)]
+pub fn block_sum(bytes: &[u8]) -> u64 {
+    source::block_sum(bytes)
+}
+
+/// A SHA-256 that takes a file as it comes.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Digest(source::Digest);
+
+#[wasm_bindgen]
+impl Digest {
+    /// Of nothing, so far.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Digest {
+        Digest::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash so far, 32 bytes.
+    pub fn finish(&self) -> Vec<u8> {
+        self.0.finish().to_vec()
+    }
 }
 
 /// An `Error` with a `code`, which the worker passes on and the page turns into a `FanlightError`.
