@@ -5,6 +5,8 @@ declare module '*/fanlight.js' {
   const init: import('./engine.js').EngineModule['default'];
   export default init;
   export const Engine: import('./engine.js').EngineModule['Engine'];
+  export const Digest: import('./engine.js').EngineModule['Digest'];
+  export const blockSum: import('./engine.js').EngineModule['blockSum'];
 }
 
 /** Several readers of one file: in the specification, and not yet in TypeScript's library. */

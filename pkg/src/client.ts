@@ -5,7 +5,7 @@ import type { EngineInfo, GenerateRequest } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
 import type {
-  Build,
+  EngineRef,
   GenerateEvent,
   GenerateResult,
   KvType,
@@ -43,8 +43,7 @@ export function spawnWorker(): WorkerHandle {
 
 /** What the workers of a model are to do. */
 export interface Assignment {
-  readonly build: Build;
-  readonly module: WebAssembly.Module;
+  readonly engine: EngineRef;
   readonly files: readonly StoredFile[];
   readonly shards: number;
   readonly transport: 'shared' | 'messages';

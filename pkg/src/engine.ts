@@ -3,11 +3,14 @@
  * sources, computes until it needs the world, and says what it needs. `worker.ts` gives it that and runs it again.
  */
 
+import type { RunningDigest } from './blocks.js';
 import type { KvType } from './protocol.js';
 
 /** One file of the model, readable at any place. Synchronous: the engine reads while it loads. */
 export interface Source {
   readonly length: number;
+  /** The sums of its blocks: what is read is held against them. Without them it is taken as it is. */
+  readonly sums?: BigUint64Array | undefined;
   /** Fills all of `into` with the bytes from `offset` on, or throws. */
   read(offset: number, into: Uint8Array): void;
 }
@@ -175,4 +178,8 @@ export interface Engine {
 export interface EngineModule {
   default(options: { module_or_path: WebAssembly.Module }): Promise<{ readonly memory: WebAssembly.Memory }>;
   readonly Engine: new (parts: Source[], options: EngineOptions) => Engine;
+  /** The sum of a block of a file. */
+  blockSum(bytes: Uint8Array): bigint;
+  /** A SHA-256 that takes a file as it comes. */
+  readonly Digest: new () => RunningDigest;
 }

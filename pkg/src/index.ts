@@ -19,9 +19,10 @@ export const Fanlight = { load } as const;
 
 export { FanlightError } from './errors.js';
 export type { FanlightErrorCode } from './errors.js';
-export type { LoadOptions, ModelPart, Progress } from './load.js';
+export type { LoadOptions, Progress } from './load.js';
 export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
 export type * from './openai.js';
 export type { Build, KvType } from './protocol.js';
+export type { ModelPart } from './sources.js';
 export type { Stream } from './stream.js';
 export type { RunnableTool, RunToolsEvent, RunToolsParams, RunToolsResult, ToolContext } from './tools.js';

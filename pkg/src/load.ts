@@ -5,10 +5,9 @@ import { aborted, asFanlightError, FanlightError, invalidArgument } from './erro
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
 import { Model } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
-import type { Build, KvType, StoredFile, StoreEvent } from './protocol.js';
-
-/** Where a model comes from: an address, or a file that the visitor chose. */
-export type ModelPart = string | URL | Blob;
+import { compileEngine } from './module.js';
+import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
+import { checkIntegrity, checkSource, type ModelPart } from './sources.js';
 
 /** How to load. */
 export interface LoadOptions {
@@ -31,6 +30,11 @@ export interface LoadOptions {
   transport?: 'auto' | 'shared' | 'messages';
   /** Keep the file in browser storage, so that later visits need no network. On, unless it is set to false. */
   cache?: boolean;
+  /**
+   * The SHA-256 of the file: `sha256-` and then base64 (as in HTML) or hexadecimal. A file that has another is refused. For
+   * a model in several files, a list: one for each, in order.
+   */
+  integrity?: string | readonly string[];
 }
 
 /** How far loading is. */
@@ -50,50 +54,76 @@ export interface Progress {
 export async function load(source: ModelPart | readonly ModelPart[], options: LoadOptions = {}): Promise<Model> {
   const settings = checkOptions(options);
   const features = detectFeatures();
+  const parts = checkSource(source);
   const plan: Plan = {
     ...settings,
     features,
-    parts: checkSource(source),
+    parts,
+    hashes: checkIntegrity(options.integrity, parts),
     build: chooseBuild(settings.build, features),
     transport: chooseTransport(settings.transport, features),
   };
   if (plan.signal?.aborted) throw aborted(plan.signal.reason);
-
-  const crew = new Crew();
   const stop = new AbortController();
-  const work = prepare(crew, plan, stop.signal);
-  try {
-    return await orAborted(work, plan.signal, () => stop.abort());
-  } catch (error) {
-    const reason = asFanlightError(error, 'worker-crashed', 'Loading failed');
-    stop.abort();
-    void crew.endAfter(work, reason);
-    throw reason;
-  }
+  return orAborted(loadMending(plan, stop.signal), plan.signal, () => stop.abort());
 }
 
 interface Plan extends Settings {
   readonly features: Features;
   readonly parts: readonly (URL | Blob)[];
+  /** The SHA-256 that each part must have, as far as the application knows. */
+  readonly hashes: readonly (string | undefined)[];
   readonly build: Build;
   readonly transport: 'shared' | 'messages';
 }
 
-async function prepare(crew: Crew, plan: Plan, signal: AbortSignal): Promise<Model> {
+/** Loads; when that finds a stored file damaged, fetches what is damaged and loads again. */
+async function loadMending(plan: Plan, signal: AbortSignal): Promise<Model> {
+  try {
+    return await loadOnce(plan, signal, false);
+  } catch (error) {
+    const mendable = error instanceof Damaged && plan.parts.some((part) => part instanceof URL);
+    if (!mendable) throw error instanceof Damaged ? error.cause : error;
+    return await loadOnce(plan, signal, true).catch((error) => {
+      throw error instanceof Damaged ? error.cause : error;
+    });
+  }
+}
+
+/** What is stored is not what came: the cause says what was found. */
+class Damaged extends Error {}
+
+/** With workers of its own, which end when it fails. */
+async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise<Model> {
+  const crew = new Crew();
+  const work = prepare(crew, plan, signal, mend);
+  // Cancelled workers close their files by themselves; one that does not is ended.
+  signal.addEventListener('abort', () => void crew.endAfter(work, aborted()), { once: true });
+  try {
+    return await work;
+  } catch (error) {
+    const reason = asFanlightError(error instanceof Damaged ? error.cause : error, 'worker-crashed', 'Loading failed');
+    crew.end(reason);
+    throw error instanceof Damaged ? error : reason;
+  }
+}
+
+async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolean): Promise<Model> {
   const { features, build, contextLength, kvType, parts } = plan;
-  const compiling = compileModule(build); // while the file comes
-  compiling.catch(() => {}); // heard below
   const report = reporter(plan.onProgress);
-  const files = await storeParts(crew, plan, signal, report);
-  const module = await compiling;
+  const engine = await compileEngine(build);
+  const files = await storeParts(crew, plan, engine, mend, signal, report);
   const fileBytes = files.reduce((bytes, file) => bytes + file.length, 0);
   const shards = plan.threads ?? defaultShards(fileBytes, plan.transport, features.cores);
   const { transport } = plan;
   const fromCache = files.every((file) => file.fromCache);
-  const all = await crew.open(
-    { build, module, files, shards, transport, contextLength, kvType },
+  const opening = crew.open(
+    { engine, files, shards, transport, contextLength, kvType },
     { signal, onProgress: (loaded, total) => report({ phase: 'load', loaded, total, fromCache }) },
   );
+  const all = await opening.catch((error: unknown) => {
+    throw error instanceof FanlightError && error.code === 'integrity' ? new Damaged('', { cause: error }) : error;
+  });
   const [leader] = all;
   if (!leader) throw new RangeError('a model has at least one shard');
   const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes') => all.reduce((bytes, each) => bytes + each[field], 0);
@@ -117,7 +147,14 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal): Promise<Mod
 }
 
 /** The parts, one after the other, into storage. A visitor's file stays where it is. */
-async function storeParts(crew: Crew, plan: Plan, signal: AbortSignal, report: Report): Promise<StoredFile[]> {
+async function storeParts(
+  crew: Crew,
+  plan: Plan,
+  engine: EngineRef,
+  mend: boolean,
+  signal: AbortSignal,
+  report: Report,
+): Promise<StoredFile[]> {
   const files: StoredFile[] = [];
   let before = 0;
   for (const [index, part] of plan.parts.entries()) {
@@ -130,43 +167,12 @@ async function storeParts(crew: Crew, plan: Plan, signal: AbortSignal, report: R
         const known = isLast && total !== undefined ? before + total : undefined;
         report({ phase: waiting ? 'wait' : 'download', loaded: before + loaded, total: known, fromCache });
       };
-      files.push(await crew.leader.call('store', { url: part.href, cache }, { signal, onEvent }));
+      const params = { url: part.href, cache, sha256: plan.hashes[index], mend, engine };
+      files.push(await crew.leader.call('store', params, { signal, onEvent }));
     }
     before += files.at(-1)?.length ?? 0;
   }
   return files;
-}
-
-/** Compiled once for each build and page: a module is the same for every model and every worker. */
-const modules = new Map<Build, Promise<WebAssembly.Module>>();
-
-function compileModule(build: Build): Promise<WebAssembly.Module> {
-  const known = modules.get(build);
-  if (known) return known;
-  const compiling = compile(build);
-  modules.set(build, compiling);
-  compiling.catch(() => modules.delete(build));
-  return compiling;
-}
-
-async function compile(build: Build): Promise<WebAssembly.Module> {
-  // The paths are spelled out, so that bundlers find them.
-  const url =
-    build === 'relaxed'
-      ? new URL('../wasm/relaxed/fanlight_bg.wasm', import.meta.url)
-      : new URL('../wasm/simd128/fanlight_bg.wasm', import.meta.url);
-  try {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    // Streaming compilation insists on a content type that not every static host sends.
-    const typed = response.headers.get('content-type')?.startsWith('application/wasm');
-    return await (typed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
-  } catch (error) {
-    const blocked =
-      error instanceof WebAssembly.CompileError && /Content Security Policy|unsafe-eval/i.test(error.message);
-    const advice = blocked ? "The page's CSP needs 'wasm-unsafe-eval' in script-src" : `${url} could not be loaded`;
-    throw asFanlightError(error, blocked ? 'unsupported-browser' : 'network', advice);
-  }
 }
 
 // ---- Progress --------------------------------------------------------------------------------------------------
@@ -209,7 +215,7 @@ interface Settings {
   readonly cache: boolean;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -227,33 +233,4 @@ function checkOptions(value: LoadOptions): Settings {
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,
   };
-}
-
-function checkSource(source: ModelPart | readonly ModelPart[]): (URL | Blob)[] {
-  const parts: readonly ModelPart[] = Array.isArray(source) ? source : [source];
-  if (parts.length === 0) throw invalidArgument('source', source, 'an address, a file, or a list of them');
-  const checked = parts.map((part) => {
-    if (part instanceof Blob || part instanceof URL) return part;
-    if (typeof part !== 'string') throw invalidArgument('source', part, 'an address or a file');
-    const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-    try {
-      return new URL(part, base);
-    } catch (cause) {
-      throw new FanlightError('invalid-argument', `source: ${JSON.stringify(part)} is not an address.`, { cause });
-    }
-  });
-  const [only] = checked;
-  return checked.length === 1 && only instanceof URL ? splitParts(only) : checked;
-}
-
-/** All parts of a model that is split over several files, by the address of one; otherwise that one. */
-export function splitParts(url: URL): URL[] {
-  const found = /^(.*-)(\d{5})-of-(\d{5})(\.gguf)$/.exec(url.pathname);
-  const [, before = '', , count = '', after = ''] = found ?? [];
-  if (Number(count) < 1) return [url];
-  return Array.from({ length: Number(count) }, (_, index) => {
-    const part = new URL(url);
-    part.pathname = `${before}${String(index + 1).padStart(5, '0')}-of-${count}${after}`;
-    return part;
-  });
 }

@@ -20,12 +20,38 @@ import type { ErrorRecord } from './errors.js';
 export type StorageCalls = {
   /** Puts the file of a URL into storage, unless it is there, and says where. */
   store: { params: StoreParams; result: StoredFile; event: StoreEvent };
+  /** Every file that is in storage, whole or in part. */
+  list: { params: Record<string, never>; result: ListedFile[]; event: never };
+  /** Removes what there is of the files of these URLs. */
+  remove: { params: { readonly urls: readonly string[] }; result: void; event: never };
+  /** Holds each block of a stored file against its sum, and all of it against its hash. */
+  verify: { params: { readonly url: string; readonly engine: EngineRef }; result: VerifiedFile; event: StoreEvent };
+  /** All bytes of a stored file. */
+  read: { params: { readonly url: string }; result: Blob; event: never };
+  /** Puts a file that is here already into storage, as that of a URL. */
+  keep: {
+    params: { readonly url: string; readonly blob: Blob; readonly engine: EngineRef };
+    result: StoredFile;
+    event: StoreEvent;
+  };
 };
+
+/** The engine, for the sums and hashes of files. */
+export interface EngineRef {
+  /** Which build the module is, so that the worker imports the glue that goes with it. */
+  readonly build: Build;
+  readonly module: WebAssembly.Module;
+}
 
 export interface StoreParams {
   readonly url: string;
-  /** Keep it for later visits. Without it, or where the browser has no file storage, the bytes stay in memory. */
+  /** Keep it for later visits. Without it, or where the browser has no storage, the bytes stay in memory. */
   readonly cache: boolean;
+  /** The SHA-256 that the file must have, in hexadecimal. */
+  readonly sha256: string | undefined;
+  /** A stored file turned out to be damaged: look at each block, and fetch those that are. */
+  readonly mend: boolean;
+  readonly engine: EngineRef;
 }
 
 /** Bytes that are here already, of how many. The total is unknown when the server does not say. */
@@ -38,9 +64,33 @@ export interface StoreEvent {
 }
 
 /** Where the bytes of one file are: in the origin's private file system, or in a blob (a visitor's file, say). */
-export type StoredFile =
-  | { readonly kind: 'opfs'; readonly key: string; readonly length: number; readonly fromCache: boolean }
-  | { readonly kind: 'blob'; readonly blob: Blob; readonly length: number; readonly fromCache: boolean };
+export type StoredFile = {
+  readonly length: number;
+  readonly fromCache: boolean;
+  /** The sum of each block, to hold it against when it is read. A visitor's own file has none. */
+  readonly sums?: BigUint64Array;
+} & ({ readonly kind: 'opfs'; readonly key: string } | { readonly kind: 'blob'; readonly blob: Blob });
+
+/** What storage knows of a file. */
+export interface ListedFile {
+  readonly url: string;
+  /** Bytes that it takes in storage. */
+  readonly bytes: number;
+  /** How long it is when it is whole, as far as that is known. */
+  readonly length: number | undefined;
+  readonly complete: boolean;
+  /** In hexadecimal; only of a file that is whole. */
+  readonly sha256: string | undefined;
+  /** Milliseconds since 1970: when it was complete, or when its download began. */
+  readonly at: number;
+}
+
+export interface VerifiedFile {
+  readonly blocks: number;
+  readonly damaged: number;
+  /** The hash of the bytes that are there is the one of the bytes that came. */
+  readonly hashAgrees: boolean;
+}
 
 // ---- What the page asks of a shard -----------------------------------------------------------------------------
 
@@ -56,9 +106,7 @@ export type ShardCalls = {
 };
 
 export interface OpenParams {
-  /** Which build the module is, so that the worker imports the glue that goes with it. */
-  readonly build: Build;
-  readonly module: WebAssembly.Module;
+  readonly engine: EngineRef;
   readonly files: readonly StoredFile[];
   readonly shard: number;
   readonly shards: number;

@@ -4,6 +4,7 @@ import type { Call, Handlers } from './channel.js';
 import { type Engine, type EngineModule, Step } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { connect, type Exchange } from './exchange.js';
+import type { OpenFile } from './files.js';
 import type {
   Build,
   GenerateEvent,
@@ -14,7 +15,7 @@ import type {
   ShardCalls,
   StoredFile,
 } from './protocol.js';
-import type { OpenFile } from './storage.js';
+
 
 /** What a shard needs of the world. Tests bring their own. */
 export interface ShardWorld {
@@ -55,9 +56,9 @@ class Shard {
   }
 
   static async open(world: ShardWorld, params: OpenParams, { emit, signal }: Call<LoadEvent>): Promise<Shard> {
-    const { build, module, files, shard, shards, contextLength, kvType, link } = params;
-    const glue = await world.importEngine(build);
-    const { memory } = await glue.default({ module_or_path: module });
+    const { engine: ref, files, shard, shards, contextLength, kvType, link } = params;
+    const glue = await world.importEngine(ref.build);
+    const { memory } = await glue.default({ module_or_path: ref.module });
     const open: OpenFile[] = [];
     const turns = new Turns();
     let unreadable: unknown; // the engine knows only that a source failed, the source knows why
@@ -65,6 +66,7 @@ class Shard {
       for (const file of files) open.push(await world.openFile(file));
       const sources = open.map((file) => ({
         length: file.length,
+        sums: file.sums,
         read(offset: number, into: Uint8Array) {
           try {
             file.read(offset, into);

@@ -1,51 +1,77 @@
-/**
- * Where the bytes of models live between visits: in the origin's private file system (OPFS). Runs in a worker.
- *
- *     fanlight/
- *       <key>.gguf   the bytes
- *       <key>.part   what is being downloaded (JSON); written before the first byte
- *       <key>.json   the record; written last of all, after the length was checked
- *
- * A file is stored when its record can be read and the length agrees: nothing else counts. A tab may be killed at any
- * moment. Whole blocks that were written before that are kept, and the download goes on after them.
- *
- * | | OPFS | memory |
- * | --- | --- | --- |
- * | when | `cache` is on and the browser has it | otherwise |
- * | later visits | without the network | download again |
- * | a download that breaks off | goes on, also in a later visit | goes on, in this visit |
- * | room | disk, within the origin's quota | memory |
- */
+/** What a worker does with stored files for its page: fetches, mends, lists, verifies, removes them. */
 
-import type { Handlers } from './channel.js';
-import { download, type Identity, type Sink } from './download.js';
-import type { Source } from './engine.js';
+import { Assembly, type AssemblyOptions, type Drawer, type StoredBlock, type Sums } from './blocks.js';
+import type { Call, Handlers } from './channel.js';
+import { download, type Identity } from './download.js';
+import type { EngineModule } from './engine.js';
 import { aborted, asFanlightError, FanlightError } from './errors.js';
-import type { StorageCalls, StoredFile, StoreEvent } from './protocol.js';
+import { openIdb } from './idb.js';
+import { openOpfs } from './opfs.js';
+import type { Build, EngineRef, ListedFile, StorageCalls, StoredFile, StoreEvent, StoreParams } from './protocol.js';
+import { checkRoom, type FileNote, hex, keyOf, readNote, SHELF, type Shelf } from './shelf.js';
 
-const DIRECTORY = 'fanlight';
-/** Bytes are written in blocks of this size, and a broken download goes on at a multiple of it. */
-const BLOCK = 1 << 18;
-/** In memory, blobs of this size are put together to the one that is returned. */
-const FOLD = 1 << 23;
-/** A worker that was ended lets go of its files a little later. */
-const LOCKED_TRIES = 40;
-const LOCKED_WAIT_MS = 50;
+/** What storage needs of the world. Tests bring their own. */
+export interface StorageWorld {
+  importEngine(build: Build): Promise<EngineModule>;
+}
+
+let opened: Promise<Shelf | undefined> | undefined;
+
+/** The best that this browser has; nothing where it has none, or denies it to this page. */
+export function openShelf(): Promise<Shelf | undefined> {
+  opened ??= openOpfs().then((shelf) => shelf ?? openIdb());
+  return opened;
+}
 
 /** Answers the page's calls about storage. */
-export function storageHandlers(): Handlers<StorageCalls> {
+export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
   return {
-    async store({ url, cache }, { signal, emit }) {
-      const directory = cache ? await openDirectory() : undefined;
-      const watch = watcher(signal, emit);
-      try {
-        return await (directory ? storeOnDisk(directory, url, watch) : storeInMemory(url, watch));
-      } catch (error) {
-        if (signal.aborted) throw aborted();
-        throw asFanlightError(error, 'integrity', 'Browser storage failed');
-      }
-    },
+    store: (params, call) =>
+      guarded(call, async () => {
+        const shelf = params.cache ? await openShelf() : undefined;
+        const job: Job = { ...params, ...watch(call), sums: () => sumsOf(world, params.engine) };
+        return shelf ? storeOn(shelf, job) : storeInMemory(job);
+      }),
+    list: (_, call) => guarded(call, async () => listOf(await openShelf())),
+    remove: ({ urls }, call) =>
+      guarded(call, async () => {
+        const shelf = await openShelf();
+        for (const url of urls) await alone(await keyOf(url), url, async (key) => shelf?.remove(key));
+      }),
+    verify: ({ url, engine }, call) =>
+      guarded(call, async () => {
+        const sums = await sumsOf(world, engine);
+        return alone(await keyOf(url), url, async (key) => verify(await needShelf(), key, url, sums, watch(call)));
+      }),
+    read: ({ url }, call) =>
+      guarded(call, async () => {
+        const shelf = await needShelf();
+        const key = await keyOf(url);
+        const { length } = await needRecord(shelf, key, url);
+        return shelf.blob(key, length);
+      }),
+    keep: ({ url, blob, engine }, call) =>
+      guarded(call, async () => {
+        const sums = await sumsOf(world, engine);
+        return alone(await keyOf(url), url, async (key) => keep(await needShelf(), key, url, blob, sums, watch(call)));
+      }),
   };
+}
+
+/** Runs it; what it throws gets a code. */
+async function guarded<T, E>({ signal }: Call<E>, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (signal.aborted) throw aborted();
+    throw asFanlightError(error, 'integrity', 'Browser storage failed');
+  }
+}
+
+async function sumsOf(world: StorageWorld, { build, module }: EngineRef): Promise<Sums> {
+  const glue = await world.importEngine(build);
+  await glue.default({ module_or_path: module });
+  return { blockSum: glue.blockSum, digest: () => new glue.Digest() };
 }
 
 interface Watch {
@@ -55,7 +81,7 @@ interface Watch {
 }
 
 /** Tells the page how far it is, ten times a second and at the end. */
-function watcher(signal: AbortSignal, emit: (event: StoreEvent) => void): Watch {
+function watch({ signal, emit }: Call<StoreEvent>): Watch {
   let told = -Infinity; // the first step is always told
   const onProgress = (loaded: number, total: number | undefined) => {
     const now = performance.now();
@@ -66,378 +92,249 @@ function watcher(signal: AbortSignal, emit: (event: StoreEvent) => void): Watch 
   return { signal, emit, onProgress };
 }
 
-// ---- On disk ---------------------------------------------------------------------------------------------------
+// ---- Storing ---------------------------------------------------------------------------------------------------
 
-/** What the record and the plan of a download say. */
-interface FileRecord {
-  readonly version: 1;
-  readonly url: string;
-  readonly length: number | undefined;
-  readonly etag: string | undefined;
-  readonly lastModified: string | undefined;
+interface Job extends StoreParams, Watch {
+  sums(): Promise<Sums>;
 }
 
-/** The folder of all models; nothing where the browser has no file storage, or denies it to this page. */
-async function openDirectory(): Promise<FileSystemDirectoryHandle | undefined> {
-  if (typeof FileSystemSyncAccessHandle === 'undefined') return undefined;
-  try {
-    const root = await navigator.storage.getDirectory();
-    return await root.getDirectoryHandle(DIRECTORY, { create: true });
-  } catch {
-    return undefined; // private windows, insecure pages
-  }
-}
-
-async function storeOnDisk(directory: FileSystemDirectoryHandle, url: string, watch: Watch): Promise<StoredFile> {
-  const key = await keyOf(url);
-  const found = await findStored(directory, key);
-  const stored = found ?? (await exclusively(key, watch, () => downloadToDisk(directory, key, url, watch)));
-  watch.emit({ loaded: stored.length, total: stored.length, fromCache: stored.fromCache, waiting: false });
+async function storeOn(shelf: Shelf, job: Job): Promise<StoredFile> {
+  const key = await keyOf(job.url);
+  const found = job.mend ? undefined : await findStored(shelf, key, job);
+  const stored = found ?? (await exclusively(key, job, () => downloadTo(shelf, key, job)));
+  job.emit({ loaded: stored.length, total: stored.length, fromCache: stored.fromCache, waiting: false });
   return stored;
 }
 
-async function downloadToDisk(
-  directory: FileSystemDirectoryHandle,
+/** A stored file, whole, and with the hash that it should have. */
+async function findStored(shelf: Shelf, key: string, { url, sha256 }: Job): Promise<StoredFile | undefined> {
+  const record = await readNote(shelf, key, 'record');
+  if (record?.length === undefined || record.url !== url) return undefined;
+  if (sha256 !== undefined && record.sha256 !== sha256) return undefined;
+  return shelf.find(key, record.length);
+}
+
+async function downloadTo(shelf: Shelf, key: string, job: Job): Promise<StoredFile> {
+  const { url, sha256, signal } = job;
+  const found = job.mend ? undefined : await findStored(shelf, key, job); // another tab has stored it meanwhile
+  if (found) return found;
+  const sums = await job.sums();
+  const before = await reopen(shelf, key, job);
+  const drawer = await shelf.open(key);
+  const assembly = await Assembly.open(drawer, assemblyOptions(shelf, key, url, sums, before), signal);
+  try {
+    await download(url, assembly, { ...job, proven: sha256 !== undefined });
+    return await commit(shelf, key, url, assembly, job);
+  } finally {
+    assembly.close();
+  }
+}
+
+/** What is there of the file, as something to go on with. */
+async function reopen(shelf: Shelf, key: string, { url, sha256 }: Job): Promise<FileNote | undefined> {
+  const plan = await readNote(shelf, key, 'plan');
+  if (plan?.url === url) return plan;
+  const record = await readNote(shelf, key, 'record');
+  await shelf.removeNote(key, 'plan');
+  if (record?.url !== url || (sha256 !== undefined && record.sha256 !== sha256)) {
+    await shelf.removeNote(key, 'record');
+    return undefined;
+  }
+  await writePlan(shelf, key, url, record); // first, so that no moment is without a note
+  await shelf.removeNote(key, 'record');
+  return record;
+}
+
+function assemblyOptions(
+  shelf: Shelf,
   key: string,
   url: string,
-  watch: Watch,
+  sums: Sums,
+  identity: Identity | undefined,
+): AssemblyOptions {
+  return {
+    sums,
+    identity,
+    async onBegin(identity) {
+      await checkRoom(identity.length ?? 0);
+      await writePlan(shelf, key, url, identity);
+    },
+    async onDiscard() {
+      await shelf.removeNote(key, 'record');
+      await shelf.removeNote(key, 'plan');
+    },
+  };
+}
+
+function writePlan(shelf: Shelf, key: string, url: string, { length, etag, lastModified }: Identity): Promise<void> {
+  const plan: FileNote = { version: 2, url, length, etag, lastModified, at: Date.now() };
+  return shelf.writeNote(key, 'plan', JSON.stringify(plan));
+}
+
+/** All bytes are there: makes it so for later visits, too. */
+async function commit(
+  shelf: Shelf,
+  key: string,
+  url: string,
+  assembly: Assembly,
+  { sha256, signal }: { readonly sha256?: string | undefined; readonly signal: AbortSignal },
 ): Promise<StoredFile> {
-  const found = await findStored(directory, key); // another tab has stored it meanwhile
-  if (found) return found;
-  await remove(directory, `${key}.json`);
-  const sink = await DiskSink.open(directory, key, url);
-  try {
-    await download(url, sink, watch);
-    return { kind: 'opfs', key, length: await sink.commit(), fromCache: false };
-  } finally {
-    sink.close();
-  }
+  const { etag, lastModified } = assembly.identity ?? {};
+  const file = await assembly.finish(signal);
+  await expectHash(assembly, url, hex(file.sha256), sha256);
+  const { length, sums } = { ...file, sums: assembly.sums };
+  assembly.close(); // readers may open it from here on
+  const at = Date.now();
+  const record: FileNote = { version: 2, url, length, etag, lastModified, at, sha256: hex(file.sha256) };
+  await shelf.writeNote(key, 'record', JSON.stringify(record));
+  await shelf.removeNote(key, 'plan');
+  if (shelf.kind === 'opfs') return { kind: 'opfs', key, length, sums, fromCache: false };
+  return { kind: 'blob', blob: await shelf.blob(key, length), length, sums, fromCache: false };
 }
 
-/** A stored file, whole. */
-async function findStored(directory: FileSystemDirectoryHandle, key: string): Promise<StoredFile | undefined> {
-  const record = await readRecord(directory, `${key}.json`);
-  if (record?.length === undefined) return undefined;
-  const file = await readFile(directory, `${key}.gguf`);
-  if (file?.size !== record.length) return undefined;
-  return { kind: 'opfs', key, length: record.length, fromCache: true };
-}
-
-/** Appends to the file of a key, block by block. */
-class DiskSink implements Sink {
-  readonly #directory: FileSystemDirectoryHandle;
-  readonly #key: string;
-  readonly #url: string;
-  readonly #file: FileSystemSyncAccessHandle;
-  readonly #block = new Uint8Array(BLOCK);
-  #written: number;
-  #buffered = 0;
-  #closed = false;
-  #identity: Identity | undefined;
-
-  private constructor(
-    directory: FileSystemDirectoryHandle,
-    key: string,
-    url: string,
-    file: FileSystemSyncAccessHandle,
-    identity: Identity | undefined,
-  ) {
-    this.#directory = directory;
-    this.#key = key;
-    this.#url = url;
-    this.#file = file;
-    this.#identity = identity;
-    const whole = Math.floor(file.getSize() / BLOCK) * BLOCK;
-    this.#written = identity ? Math.min(whole, identity.length ?? whole) : 0;
-  }
-
-  /** With what an earlier visit has left, if that was of the same URL. */
-  static async open(directory: FileSystemDirectoryHandle, key: string, url: string): Promise<DiskSink> {
-    const plan = await readRecord(directory, `${key}.part`);
-    const file = await openForWriting(directory, `${key}.gguf`);
-    return new DiskSink(directory, key, url, file, plan?.url === url ? plan : undefined);
-  }
-
-  get position(): number {
-    return this.#written + this.#buffered;
-  }
-
-  get identity(): Identity | undefined {
-    return this.#identity;
-  }
-
-  async begin(identity: Identity): Promise<void> {
-    await this.discard();
-    await checkRoom(identity.length ?? 0);
-    const { length, etag, lastModified } = identity;
-    await writeRecord(this.#directory, `${this.#key}.part`, { version: 1, url: this.#url, length, etag, lastModified });
-    this.#identity = identity;
-  }
-
-  write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      const piece = bytes.subarray(at, at + BLOCK - this.#buffered);
-      this.#block.set(piece, this.#buffered);
-      this.#buffered += piece.length;
-      at += piece.length;
-      if (this.#buffered === BLOCK) this.#flush();
-    }
-  }
-
-  end(): void {
-    if (this.#identity) this.#identity = { ...this.#identity, length: this.position };
-  }
-
-  async discard(): Promise<void> {
-    this.#identity = undefined;
-    this.#written = 0;
-    this.#buffered = 0;
-    await remove(this.#directory, `${this.#key}.part`);
-    onDisk(() => this.#file.truncate(0));
-  }
-
-  /** All bytes are there: makes it so for later visits, too. Returns the length. */
-  async commit(): Promise<number> {
-    const length = this.position;
-    this.#flush();
-    onDisk(() => this.#file.truncate(length));
-    this.close();
-    const { etag, lastModified } = this.#identity ?? {};
-    await writeRecord(this.#directory, `${this.#key}.json`, { version: 1, url: this.#url, length, etag, lastModified });
-    await remove(this.#directory, `${this.#key}.part`);
-    return length;
-  }
-
-  /** Keeps what is there. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#file.flush();
-    this.#file.close();
-  }
-
-  #flush(): void {
-    const bytes = this.#block.subarray(0, this.#buffered);
-    const written = onDisk(() => this.#file.write(bytes, { at: this.#written }));
-    if (written !== bytes.length) throw new FanlightError('quota', 'Browser storage took only a part of a block.');
-    this.#written += written;
-    this.#buffered = 0;
-  }
+async function expectHash(assembly: Assembly, url: string, found: string, expected: string | undefined): Promise<void> {
+  if (expected === undefined || expected === found) return;
+  await assembly.discard();
+  const message = `${url}: the file's SHA-256 is ${found}, and integrity asks for ${expected}`;
+  throw new FanlightError('integrity', `${message}. It is another file, or was changed on its way; nothing is kept.`);
 }
 
 /** Tabs that want the same file take turns: the first downloads it, the others find it. */
-async function exclusively<T>(key: string, watch: Watch, work: () => Promise<T>): Promise<T> {
+async function exclusively<T>(key: string, { signal, emit }: Watch, work: () => Promise<T>): Promise<T> {
   const locks: LockManager | undefined = navigator.locks;
   if (!locks) return work();
-  const name = `${DIRECTORY}:${key}`;
+  const name = `${SHELF}:${key}`;
   const first = await locks.request(name, { ifAvailable: true }, async (lock) => lock && { result: await work() });
   if (first) return first.result;
-  watch.emit({ loaded: 0, total: undefined, fromCache: false, waiting: true });
-  return await locks.request(name, { signal: watch.signal }, work);
+  emit({ loaded: 0, total: undefined, fromCache: false, waiting: true });
+  return await locks.request(name, { signal }, work);
 }
 
-/** Says it before the download, not after most of it. */
-async function checkRoom(length: number): Promise<void> {
-  const { quota, usage } = await navigator.storage.estimate();
-  if (quota === undefined || usage === undefined || length <= quota - usage) return;
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
-  const room = `The file has ${megabytes(length)}, and browser storage has room for ${megabytes(quota - usage)}`;
-  throw new FanlightError('quota', `${room}. Free disk space or this site's data, or load with cache: false.`);
-}
-
-async function openForWriting(directory: FileSystemDirectoryHandle, name: string): Promise<FileSystemSyncAccessHandle> {
-  const handle = await directory.getFileHandle(name, { create: true });
-  for (let tries = 1; ; tries++) {
-    try {
-      return await handle.createSyncAccessHandle();
-    } catch (error) {
-      if (tries >= LOCKED_TRIES) throw asFanlightError(error, 'integrity', 'Browser storage cannot be written');
-      await new Promise((resolve) => setTimeout(resolve, LOCKED_WAIT_MS));
-    }
-  }
-}
-
-async function writeRecord(directory: FileSystemDirectoryHandle, name: string, record: FileRecord): Promise<void> {
-  const file = await openForWriting(directory, name);
-  try {
-    const bytes = new TextEncoder().encode(JSON.stringify(record));
-    onDisk(() => {
-      file.truncate(0);
-      file.write(bytes, { at: 0 });
-      file.flush();
-    });
-  } finally {
-    file.close();
-  }
-}
-
-/** Nothing when there is none, or when it was cut short by the end of a tab. */
-async function readRecord(directory: FileSystemDirectoryHandle, name: string): Promise<FileRecord | undefined> {
-  const text = await (await readFile(directory, name))?.text();
-  try {
-    const record: FileRecord = JSON.parse(text ?? 'null');
-    return record?.version === 1 ? record : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function readFile(directory: FileSystemDirectoryHandle, name: string): Promise<File | undefined> {
-  try {
-    return await (await directory.getFileHandle(name)).getFile();
-  } catch {
-    return undefined;
-  }
-}
-
-async function remove(directory: FileSystemDirectoryHandle, name: string): Promise<void> {
-  await directory.removeEntry(name).catch((error: unknown) => {
-    if (!(error instanceof DOMException && error.name === 'NotFoundError')) throw error;
+/** Runs it while no tab downloads the file; refuses when one does. */
+async function alone<T>(key: string, url: string, work: (key: string) => Promise<T>): Promise<T> {
+  const locks: LockManager | undefined = navigator.locks;
+  if (!locks) return work(key);
+  const done = await locks.request(`${SHELF}:${key}`, { ifAvailable: true }, async (lock) => {
+    return lock && { result: await work(key) };
   });
-}
-
-/** A URL as a file name. */
-async function keyOf(url: string): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(url));
-  return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** Storage refuses in its own words; the caller hears ours. */
-function onDisk<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const full = error instanceof DOMException && error.name === 'QuotaExceededError';
-    const advice = full
-      ? 'Browser storage is full: free disk space, or load with cache: false'
-      : 'Browser storage failed';
-    throw asFanlightError(error, full ? 'quota' : 'integrity', advice);
-  }
+  if (done) return done.result;
+  throw new FanlightError('invalid-argument', `${url} is being stored at this moment: stop that first.`);
 }
 
 // ---- In memory -------------------------------------------------------------------------------------------------
 
-async function storeInMemory(url: string, watch: Watch): Promise<StoredFile> {
-  const sink = new MemorySink();
-  await download(url, sink, watch);
-  const blob = sink.blob();
-  watch.emit({ loaded: blob.size, total: blob.size, fromCache: false, waiting: false });
-  return { kind: 'blob', blob, length: blob.size, fromCache: false };
-}
-
-/** Collects a blob: the browser may move it to disk, and workers share it. */
-class MemorySink implements Sink {
-  #parts: Blob[] = [];
-  #pending: Uint8Array<ArrayBuffer>[] = [];
-  #pendingBytes = 0;
-  position = 0;
-  identity: Identity | undefined;
-
-  async begin(identity: Identity): Promise<void> {
-    await this.discard();
-    this.identity = identity;
-  }
-
-  write(bytes: Uint8Array): void {
-    this.#pending.push(new Uint8Array(bytes));
-    this.#pendingBytes += bytes.length;
-    this.position += bytes.length;
-    if (this.#pendingBytes >= FOLD) this.#fold();
-  }
-
-  end(): void {
-    if (this.identity) this.identity = { ...this.identity, length: this.position };
-  }
-
-  async discard(): Promise<void> {
-    this.#parts = [];
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    this.position = 0;
-    this.identity = undefined;
-  }
-
-  blob(): Blob {
-    this.#fold();
-    return new Blob(this.#parts);
-  }
-
-  #fold(): void {
-    this.#parts.push(new Blob(this.#pending));
-    this.#pending = [];
-    this.#pendingBytes = 0;
-  }
-}
-
-// ---- Reading ---------------------------------------------------------------------------------------------------
-
-/** A file that is open: the engine's source. */
-export interface OpenFile extends Source {
-  close(): void;
-}
-
-/** Opens a file for the engine. Several workers may read the same one. */
-export async function openFile(file: StoredFile): Promise<OpenFile> {
-  if (file.kind === 'blob') return new BlobFile(file.blob);
+async function storeInMemory(job: Job): Promise<StoredFile> {
+  const { url, sha256, signal } = job;
+  const drawer = new MemoryDrawer();
+  const options = { sums: await job.sums(), identity: undefined, onBegin() {}, onDiscard() {} };
+  const assembly = await Assembly.open(drawer, options, signal);
   try {
-    const root = await navigator.storage.getDirectory();
-    const handle = await (await root.getDirectoryHandle(DIRECTORY)).getFileHandle(`${file.key}.gguf`);
-    // Without shared handles an open file belongs to one worker alone.
-    if (!('mode' in FileSystemSyncAccessHandle.prototype)) return new BlobFile(await handle.getFile());
-    return new DiskFile(await handle.createSyncAccessHandle({ mode: 'read-only' }));
-  } catch (error) {
-    throw asFanlightError(error, 'integrity', 'The stored file cannot be read: load it again');
+    await download(url, assembly, { ...job, proven: sha256 !== undefined });
+    const { length, sha256: found } = await assembly.finish(signal);
+    await expectHash(assembly, url, hex(found), sha256);
+    job.emit({ loaded: length, total: length, fromCache: false, waiting: false });
+    return { kind: 'blob', blob: drawer.blob(), length, sums: assembly.sums, fromCache: false };
+  } finally {
+    assembly.close();
   }
 }
 
-/** A stored file: read straight into the engine's memory. */
-class DiskFile implements OpenFile {
-  readonly length: number;
-  readonly #file: FileSystemSyncAccessHandle;
+/** Blobs, which the browser may move to disk, and which workers share. */
+class MemoryDrawer implements Drawer {
+  #blocks: { blob: Blob; sum: bigint }[] = [];
+  readonly count = 0;
 
-  constructor(file: FileSystemSyncAccessHandle) {
-    this.#file = file;
-    this.length = file.getSize();
+  async read(index: number): Promise<StoredBlock | undefined> {
+    const block = this.#blocks[index];
+    return block && { bytes: new Uint8Array(await block.blob.arrayBuffer()), sum: block.sum };
   }
 
-  read(offset: number, into: Uint8Array): void {
-    const read = onDisk(() => this.#file.read(into, { at: offset }));
-    if (read !== into.length) throw tooShort(this.length, offset + into.length);
+  write(index: number, { bytes, sum }: StoredBlock): void {
+    this.#blocks[index] = { blob: new Blob([bytes.slice()]), sum };
   }
 
-  close(): void {
-    this.#file.close();
-  }
-}
-
-/** A visitor's file, or bytes in memory. */
-class BlobFile implements OpenFile {
-  readonly length: number;
-  readonly #blob: Blob;
-  readonly #reader = new FileReaderSync();
-
-  constructor(blob: Blob) {
-    this.#blob = blob;
-    this.length = blob.size;
+  clear(): void {
+    this.#blocks = [];
   }
 
-  read(offset: number, into: Uint8Array): void {
-    const end = offset + into.length;
-    if (end > this.length) throw tooShort(this.length, end);
-    try {
-      into.set(new Uint8Array(this.#reader.readAsArrayBuffer(this.#blob.slice(offset, end))));
-    } catch (error) {
-      throw asFanlightError(
-        error,
-        'changed-file',
-        'The file was changed or removed after it was chosen: choose it again',
-      );
-    }
-  }
+  settle(): void {}
 
   close(): void {}
+
+  blob(): Blob {
+    return new Blob(this.#blocks.map(({ blob }) => blob));
+  }
 }
 
-function tooShort(length: number, wanted: number): FanlightError {
-  return new FanlightError('integrity', `The file has ${length} bytes, and ${wanted} are needed: load it again.`);
+// ---- What is stored --------------------------------------------------------------------------------------------
+
+async function needShelf(): Promise<Shelf> {
+  const shelf = await openShelf();
+  if (!shelf) throw new FanlightError('unsupported-browser', 'This browser keeps nothing for this page.');
+  return shelf;
+}
+
+async function needRecord(shelf: Shelf, key: string, url: string): Promise<FileNote & { readonly length: number }> {
+  const record = await readNote(shelf, key, 'record');
+  if (record?.length !== undefined) return { ...record, length: record.length };
+  throw new FanlightError('invalid-argument', `${url} is not in storage, or not all of it.`);
+}
+
+async function listOf(shelf: Shelf | undefined): Promise<ListedFile[]> {
+  if (!shelf) return [];
+  const files: ListedFile[] = [];
+  for (const key of await shelf.keys()) {
+    const record = await readNote(shelf, key, 'record');
+    const note = record ?? (await readNote(shelf, key, 'plan'));
+    if (!note) continue;
+    const { url, length, at, sha256 } = note;
+    const bytes = await shelf.size(key);
+    const complete = record !== undefined && bytes >= (length ?? Infinity);
+    files.push({ url, length, at, bytes: Math.min(bytes, length ?? bytes), complete, sha256 });
+  }
+  return files;
+}
+
+async function verify(shelf: Shelf, key: string, url: string, sums: Sums, { signal, onProgress }: Watch) {
+  const { length, sha256 } = await needRecord(shelf, key, url);
+  const identity = { length, etag: undefined, lastModified: undefined };
+  const drawer = await shelf.open(key);
+  const options = { sums, identity, onBegin() {}, onDiscard() {} };
+  const assembly = await Assembly.open(drawer, options, signal);
+  try {
+    onProgress(assembly.loaded, length);
+    const blocks = assembly.sums.length;
+    const whole = assembly.missing().length === 0;
+    const hashAgrees = whole && hex((await assembly.finish(signal)).sha256) === sha256;
+    return { blocks, damaged: assembly.damaged, hashAgrees };
+  } finally {
+    assembly.close();
+  }
+}
+
+async function keep(shelf: Shelf, key: string, url: string, blob: Blob, sums: Sums, watch: Watch): Promise<StoredFile> {
+  const assembly = await Assembly.open(
+    await shelf.open(key),
+    assemblyOptions(shelf, key, url, sums, undefined),
+    watch.signal,
+  );
+  try {
+    await assembly.begin({ length: blob.size, etag: undefined, lastModified: undefined });
+    const reader = blob.stream().getReader();
+    for (let at = 0; ;) {
+      watch.signal.throwIfAborted();
+      watch.onProgress(at, blob.size);
+      const { value } = await reader.read();
+      if (!value) break;
+      const wait = assembly.write(at, value);
+      if (wait) await wait;
+      at += value.length;
+    }
+    return { ...(await commit(shelf, key, url, assembly, watch)), fromCache: true };
+  } catch (error) {
+    await assembly.discard(); // no server would go on with it
+    throw error;
+  } finally {
+    assembly.close();
+  }
 }

@@ -5,12 +5,13 @@
 import { serve } from './channel.js';
 import type { EngineModule } from './engine.js';
 import type { Build, ShardCalls, StorageCalls } from './protocol.js';
+import { openFile } from './files.js';
 import { shardHandlers } from './shard.js';
-import { openFile, storageHandlers } from './storage.js';
+import { storageHandlers } from './storage.js';
 
 /** The paths are spelled out, so that bundlers find them. */
 function importEngine(build: Build): Promise<EngineModule> {
   return build === 'relaxed' ? import('../wasm/relaxed/fanlight.js') : import('../wasm/simd128/fanlight.js');
 }
 
-serve<StorageCalls & ShardCalls>(self, { ...storageHandlers(), ...shardHandlers({ importEngine, openFile }) });
+serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile }) });

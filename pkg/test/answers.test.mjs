@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { load, splitParts } from '../dist/load.js';
+import { load } from '../dist/load.js';
+import { splitParts } from '../dist/sources.js';
 import { checkChat, checkCompletion } from '../dist/params.js';
 import { chatTeller, textTeller } from '../dist/chat.js';
 import { fakeCrew } from './support/fake-crew.mjs';

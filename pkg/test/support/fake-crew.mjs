@@ -61,7 +61,7 @@ export async function fakeCrew(t, shards) {
   /** @type {[number, number][]} */
   const progress = [];
   const [info] = await crew.open(
-    { build: 'simd128', module, files: [], shards, transport: 'messages', contextLength: undefined, kvType: undefined },
+    { engine: { build: 'simd128', module }, files: [], shards, transport: 'messages', contextLength: undefined, kvType: undefined },
     { signal: new AbortController().signal, onProgress: (loaded, total) => progress.push([loaded, total]) },
   );
   if (!info) throw new Error('no shards');

@@ -2,6 +2,7 @@
 // in a wasm memory, and notices when an exchange delivered the wrong bytes.
 
 import { ExchangeKind, Step } from '../../dist/engine.js';
+import { sums } from './memory-drawer.mjs';
 
 /** @typedef {import('../../dist/engine.js').GenerateRequest} GenerateRequest */
 /** @typedef {import('../../dist/engine.js').Engine} Engine */
@@ -217,6 +218,21 @@ function byteOf(token, shard) {
   return ((token * 16 + shard) % 255) + 1;
 }
 
+class FakeDigest {
+  #digest = sums.digest();
+
+  /** @param {Uint8Array} bytes */
+  update(bytes) {
+    this.#digest.update(bytes);
+  }
+
+  finish() {
+    return this.#digest.finish();
+  }
+
+  free() {}
+}
+
 /**
  * Glue as the wasm build has it, around fake engines. `made` hears of each.
  * @param {(engine: FakeEngine) => void} [made]
@@ -234,5 +250,5 @@ export function fakeModule(made = () => {}) {
       made(this);
     }
   }
-  return { default: async () => ({ memory }), Engine };
+  return { default: async () => ({ memory }), Engine, blockSum: sums.blockSum, Digest: FakeDigest };
 }
