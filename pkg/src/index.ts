@@ -13,14 +13,22 @@
  */
 
 import { load } from './load.js';
+import { models } from './models.js';
 
 /** The door: everything begins with `Fanlight.load`. */
-export const Fanlight = { load } as const;
+export const Fanlight = { load, models } as const;
 
 export { FanlightError } from './errors.js';
 export type { FanlightErrorCode } from './errors.js';
 export type { LoadOptions, Progress } from './load.js';
 export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
+export type {
+  ModelWorkOptions,
+  StorageState,
+  StoredModel,
+  StoredModelFile,
+  Verification,
+} from './models.js';
 export type * from './openai.js';
 export type { Build, KvType } from './protocol.js';
 export type { ModelPart } from './sources.js';

@@ -17,12 +17,14 @@ async function settle(work) {
   }
 }
 
+const chosen = () => document.querySelector('input').files[0];
+
 globalThis.lab = {
   /** Loads; gives what is known of the model, and the progress that was told. */
   load: ({ source, file, abort, ...options }) =>
     settle(async () => {
       const progress = [];
-      const what = file ? document.querySelector('input').files[0] : source;
+      const what = file ? chosen() : source;
       const controller = new AbortController();
       if (abort) aborts.set(abort, controller);
       const loaded = await Fanlight.load(what, {
@@ -98,6 +100,27 @@ globalThis.lab = {
       if (!params.stream) return { calls, result: await model.runTools({ ...params, tools: runnable }) };
       for await (const event of await model.runTools({ ...params, tools: runnable, stream: true })) events.push(event);
       return { calls, events, result: events.at(-1).result };
+    }),
+
+  /** Calls `Fanlight.models`. What is no plain data crosses as its size. */
+  models: ([name, ...args]) =>
+    settle(async () => {
+      const found = await Fanlight.models[name](...args.map((arg) => (arg === '<file>' ? chosen() : arg)));
+      return name === 'export' ? found.map(({ size }) => size) : found;
+    }),
+  /** Turns a bit of the only stored file. */
+  flip: ({ at, bit }) =>
+    settle(async () => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle('fanlight');
+      for await (const [name, handle] of folder) {
+        if (!name.endsWith('.gguf')) continue;
+        const byte = new Uint8Array(await (await handle.getFile()).slice(at, at + 1).arrayBuffer());
+        byte[0] ^= 1 << bit;
+        const writable = await handle.createWritable({ keepExistingData: true });
+        await writable.write({ type: 'write', position: at, data: byte });
+        await writable.close();
+      }
     }),
 
   tokenize: (args) => settle(() => model.tokenize(...args)),
