@@ -158,6 +158,8 @@ export interface Engine {
   loadTotal(): number;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
+  /** Leader: how many tokens the prompt of a request has. Nothing is computed. */
+  countPrompt(request: GenerateRequest): number;
   /** Leader: begins a request. */
   start(request: GenerateRequest): void;
   /** The others: take part in it. */

@@ -8,11 +8,12 @@ import type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatCompletionParams,
+  ChatMessage,
   Completion,
   CompletionParams,
   RequestOptions,
 } from './openai.js';
-import { checkChat, checkCompletion, checkTokens, flag, known } from './params.js';
+import { checkChat, checkCompletion, checkTokens, flag, isObject, known } from './params.js';
 import type { Build, KvType } from './protocol.js';
 import type { Stream } from './stream.js';
 import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
@@ -113,9 +114,14 @@ export class Model {
     return this.#crew.leader.call('detokenize', { ids: Uint32Array.from(checkTokens('ids', ids)) });
   }
 
-  /** How many tokens a text has. */
-  async countTokens(text: string): Promise<number> {
-    return (await this.tokenize(text)).length;
+  /**
+   * How many tokens a text has; or the prompt of a chat, as its template writes it: then the messages are given, or all
+   * options of the chat (its tools count, too).
+   */
+  async countTokens(what: string | readonly ChatMessage[] | ChatCompletionParams): Promise<number> {
+    if (typeof what === 'string') return (await this.tokenize(what)).length;
+    const { request } = checkChat(isObject(what) ? what : { messages: what }, undefined);
+    return this.#crew.leader.call('countPrompt', request);
   }
 
   /** Ends the workers and frees the memory. What is pending rejects with `closed`. The stored file stays. */

@@ -101,6 +101,8 @@ export type ShardCalls = {
   generate: { params: GenerateParams; result: GenerateResult; event: GenerateEvent };
   /** Leader only. */
   tokenize: { params: TokenizeParams; result: Uint32Array; event: never };
+  /** Leader only: how many tokens the prompt of a request has. */
+  countPrompt: { params: GenerateRequest; result: number; event: never };
   /** Leader only. */
   detokenize: { params: { readonly ids: Uint32Array }; result: string; event: never };
 };

@@ -40,6 +40,7 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
     },
     generate: (params, call) => opened().generate(params, call),
     tokenize: ({ text, special }) => opened().engine.tokenize(text, special),
+    countPrompt: (request) => opened().engine.countPrompt(request),
     detokenize: ({ ids }) => opened().engine.detokenize(ids),
   };
 }

@@ -164,6 +164,12 @@ impl Leader {
         Ok(())
     }
 
+    /// How many tokens the prompt of a request has.
+    pub(super) fn count(&mut self, request: &Request) -> Result<usize> {
+        request.validate()?;
+        Ok(self.prompt(request)?.0.len())
+    }
+
     /// The ids of a request's prompt, and what reads the reply to a chat.
     fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ChatReply>)> {
         if let Some(ids) = &request.prompt_tokens {

@@ -133,6 +133,14 @@ impl Session {
         Ok(())
     }
 
+    /// How many tokens the prompt of a request has, on the leader. Nothing is computed.
+    pub fn count_prompt(&mut self, request: &Request) -> Result<usize> {
+        match self.leader.as_mut() {
+            Some(leader) => leader.count(request),
+            None => self.leader().map(|_| 0),
+        }
+    }
+
     /// Takes part in the leader's next request, on the other shards.
     pub fn follow(&mut self) -> Result<()> {
         self.expect_idle()?;

@@ -145,6 +145,12 @@ impl Engine {
         self.session.detokenize(ids).map_err(to_js_error)
     }
 
+    /// Leader: how many tokens the prompt of a request has.
+    #[wasm_bindgen(js_name = countPrompt)]
+    pub fn count_prompt(&mut self, request: JsValue) -> std::result::Result<usize, JsValue> {
+        self.session.count_prompt(&from_js(request)?).map_err(to_js_error)
+    }
+
     /// Leader: begins a request ([`crate::session::Request`]).
     pub fn start(&mut self, request: JsValue) -> std::result::Result<(), JsValue> {
         self.session.start(from_js(request)?).map_err(to_js_error)

@@ -16,15 +16,15 @@ async function example(telling) {
   const all = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code = '']) => code);
   const [code, ...others] = all.filter((code) => code.includes(telling));
   assert.ok(code && others.length === 0, telling);
-  const whole = code.includes('Fanlight.load(') ? code.replace(/https:[^']*\.gguf/, TINY) : LOAD + code;
+  const whole = /https:[^']*\.gguf/.test(code) ? code.replace(/https:[^']*\.gguf/, TINY) : LOAD + code;
   assert.ok(whole.includes(TINY));
   const { outputFiles } = await build({
     stdin: { contents: `${whole}\nconsole.log('the end');`, resolveDir: ROOT },
     bundle: true,
     write: false,
     format: 'esm',
-    alias: { fanlight: '/pkg/dist/index.js' },
-    external: ['/pkg/dist/index.js'],
+    alias: { 'fanlight/prompt-api': '/pkg/dist/prompt-api.js', fanlight: '/pkg/dist/index.js' },
+    external: ['/pkg/dist/*'],
     logLevel: 'error',
   });
   return outputFiles[0]?.text ?? '';
@@ -32,8 +32,14 @@ async function example(telling) {
 
 /** What a page with this script says. @param {import('node:test').TestContext} t @param {string} telling */
 async function said(t, telling) {
-  const page = '<!doctype html><title>README</title><script type="module" src="readme.js"></script>';
-  const folder = await folderOf(t, { 'readme.js': await example(telling), 'index.html': page });
+  // Chromium has a LanguageModel of its own, which has no model here.
+  const without = '<script src="without.js"></script><script type="module" src="readme.js"></script>';
+  const page = `<!doctype html><title>README</title>${without}`;
+  const folder = await folderOf(t, {
+    'readme.js': await example(telling),
+    'without.js': 'delete globalThis.LanguageModel;',
+    'index.html': page,
+  });
   const server = await serve(t, { mounts: { readme: folder } });
   const { context } = await launch(t);
   const tab = await context.newPage();
@@ -63,6 +69,10 @@ test('the first example of the README works', async (t) => {
 
 test('the example with a tool works', async (t) => {
   assert.ok((await said(t, 'model.runTools')).includes(await recorded('tool-answer')));
+});
+
+test('the example with the Prompt API works', async (t) => {
+  assert.ok((await said(t, 'fanlight/prompt-api')).includes(await recorded('poem')));
 });
 
 test('the example with the openai client works', async (t) => {

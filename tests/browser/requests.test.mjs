@@ -150,6 +150,9 @@ test('tokens of a text, and back', async (t) => {
   const ids = await lab.get('tokenize', [text]);
   assert.equal(await lab.get('detokenize', ids), text);
   assert.equal(await lab.get('countTokens', text), ids.length);
+  const chat = await lab.get('chat', { messages: poem, max_tokens: 1 });
+  assert.equal(await lab.get('countTokens', poem), chat.usage.prompt_tokens);
+  assert.equal(await lab.get('countTokens', { messages: poem }), chat.usage.prompt_tokens);
   assert.ok(ids.length > 10); // the name of a control token in a text is only text
 });
 

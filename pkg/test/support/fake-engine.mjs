@@ -55,6 +55,11 @@ export class FakeEngine {
     };
   }
 
+  /** @param {GenerateRequest} request */
+  countPrompt({ messages = [] }) {
+    return messages.length;
+  }
+
   loadStep() {
     this.steps += 1;
     return this.steps === 3;
