@@ -17,10 +17,11 @@
 
 import { FanlightError, messageOf } from './errors.js';
 import { chooseBuild, detectFeatures } from './features.js';
-import { load, type LoadOptions, type ModelPart, type Progress } from './load.js';
+import { load, type LoadOptions, type Progress } from './load.js';
 import type { Model } from './model.js';
 import type { ChatMessage } from './openai.js';
 import { isObject } from './params.js';
+import type { ModelPart } from './sources.js';
 import type { RunnableTool } from './tools.js';
 
 // ---- What a page sees: names and shapes are those of the API ---------------------------------------------------
