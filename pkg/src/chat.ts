@@ -93,6 +93,8 @@ class Account {
   finishReason: FinishReason = 'stop';
   #promptTokens = 0;
   #cachedTokens = 0;
+  #drafted = 0;
+  #accepted = 0;
   #tokens = 0;
   #promptMs = 0;
   #predictedMs = 0;
@@ -106,6 +108,8 @@ class Account {
     this.#tokens += output.tokens?.length ?? 0;
     this.#promptTokens = output.promptTokens ?? this.#promptTokens;
     this.#cachedTokens = output.cachedTokens ?? this.#cachedTokens;
+    this.#drafted += output.drafted ?? 0;
+    this.#accepted += output.accepted ?? 0;
     this.finishReason = output.finishReason ?? this.finishReason;
   }
 
@@ -134,6 +138,8 @@ class Account {
       predicted_ms: this.#predictedMs,
       // The first token comes out of the prompt: the time after it is that of the others.
       predicted_per_second: perSecond(this.#tokens - 1, this.#predictedMs),
+      draft_n: this.#drafted,
+      draft_n_accepted: this.#accepted,
     };
   }
 

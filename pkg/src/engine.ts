@@ -72,6 +72,8 @@ export interface GenerateRequest {
   readonly stop?: readonly string[];
   /** Go on after a token that ends an answer. */
   readonly ignoreEnd?: boolean;
+  /** Guess tokens that have stood in the text before, and verify several at once; yes unless false. */
+  readonly speculation?: boolean;
   readonly sampling: Sampling;
   readonly logprobs?: boolean;
   readonly topLogprobs?: number;
@@ -126,6 +128,9 @@ export interface OutputEvent {
   /** Tokens of the prompt, and how many of them were still in the cache. Once, when the prompt is done. */
   readonly promptTokens?: number;
   readonly cachedTokens?: number;
+  /** Tokens that were guessed, and those of them that were right. */
+  readonly drafted?: number;
+  readonly accepted?: number;
   /** Last of all. */
   readonly finishReason?: FinishReason;
 }

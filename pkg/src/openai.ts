@@ -38,6 +38,9 @@ export interface CommonParams {
   dry_sequence_breakers?: readonly string[] | null;
   /** Go on after a token that ends an answer: for measuring. */
   ignore_eos?: boolean | null;
+  /** Tokens that have stood in the text before are guessed, and several verified at once. The answer is the same; false
+   * switches it off. */
+  speculation?: boolean | null;
 }
 
 /** Options of `chat.completions.create`. */
@@ -222,4 +225,7 @@ export interface Timings {
   /** From the first token to the last. */
   predicted_ms: number;
   predicted_per_second: number;
+  /** Tokens that were guessed (see `speculation`), and those of them that were right. */
+  draft_n: number;
+  draft_n_accepted: number;
 }

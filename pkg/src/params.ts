@@ -37,7 +37,7 @@ const SAMPLING = {
 const COMMON = [
   ...Object.keys(SAMPLING),
   ...['model', 'user', 'stream', 'stream_options', 'max_tokens', 'n', 'stop', 'logit_bias', 'signal'],
-  ...['logprobs', 'dry_sequence_breakers', 'ignore_eos'],
+  ...['logprobs', 'dry_sequence_breakers', 'ignore_eos', 'speculation'],
 ];
 const CHAT = new Set([
   ...COMMON,
@@ -94,11 +94,13 @@ function checked(options: Options, beside: unknown, own: Omit<GenerateRequest, '
   const range = { min: 1, max: MOST_TOKENS, whole: true };
   const maxTokens = number(options, 'max_completion_tokens', range) ?? number(options, 'max_tokens', range);
   const stop = checkStop(options['stop']);
+  const speculation = flag(options, 'speculation');
   const request = {
     ...own,
     ...(maxTokens !== undefined && { maxTokens }),
     ...(stop && { stop }),
     ...(flag(options, 'ignore_eos') && { ignoreEnd: true }),
+    ...(speculation !== undefined && { speculation }),
     sampling: checkSampling(options),
     now: localTime(new Date()),
   };

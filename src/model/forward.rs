@@ -177,7 +177,6 @@ impl Forward {
         loop {
             let exchange = self.compute(model);
             if self.at == At::Done {
-                model.state.recurrent.end(self.tokens.len(), &self.batch);
                 return Step::Done;
             }
             if let Some(exchange) = exchange
@@ -191,6 +190,11 @@ impl Forward {
                 return Step::Pause;
             }
         }
+    }
+
+    /// Whether all shards have begun the batch: their slices of the embedding have arrived.
+    pub fn is_everywhere(&self) -> bool {
+        !matches!(self.at, At::Embed | At::TakeEmbedding)
     }
 
     /// Computes one stage, and says which exchange its result needs.
@@ -214,6 +218,10 @@ impl Forward {
                             model.add_gathered(tokens);
                         }
                         model.mix(layer, tokens, self.batch);
+                        // From here on no shard can end the batch before all have come this far.
+                        if layer == last {
+                            model.state.recurrent.end(tokens, &self.batch);
+                        }
                         At::Layer(layer, Stage::MixOutput)
                     }
                     Stage::MixOutput => {

@@ -172,7 +172,7 @@ impl Recurrent {
         Ok(())
     }
 
-    /// The batch is done.
+    /// The batch has gone through all layers' state.
     pub(super) fn end(&mut self, tokens: usize, batch: &Batch) {
         if batch.draft {
             self.drafted = tokens;

@@ -6,12 +6,14 @@ use crate::chat::tools::Format;
 use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::{MAX_BATCH, Model};
+use crate::model::Model;
 use crate::sample::{self, Sampler};
 use crate::session::answer::{Answer, ThinkingBudget};
 use crate::session::defaults::Defaults;
+use crate::session::lookup::Lookup;
+use crate::session::packet;
 use crate::session::request::{Output, Request, TokenLogprob};
-use crate::session::{PACKET_BATCH, PACKET_END};
+use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::{Span, TokenKind, Tokenizer};
 
 /// What only shard 0 has.
@@ -22,12 +24,12 @@ pub(super) struct Leader {
     defaults: Defaults,
     /// Control tokens that are markup in replies, with their names: they have no text otherwise.
     markup: Vec<(u32, String)>,
-    /// Prompt and answer so far.
-    sequence: Vec<u32>,
-    /// How many of them the KV cache holds. Kept between requests: the next prompt may begin the same way.
-    cached: usize,
-    /// Tokens of the batch in flight.
-    in_flight: usize,
+    /// Prompt and answer so far, and what is remembered of them. Kept between requests: the next prompt may begin the same
+    /// way.
+    timeline: Timeline,
+    /// The tokens at the end of the batch on its way that are a guess.
+    draft: Vec<u32>,
+    lookup: Option<Lookup>,
     answer: Option<Answer>,
     output: Output,
     /// Chats answered so far: makes the ids of tool calls differ.
@@ -80,9 +82,9 @@ impl Leader {
             template,
             defaults,
             markup,
-            sequence: Vec::new(),
-            cached: 0,
-            in_flight: 0,
+            timeline: Timeline::new(!model.state.recurrent.is_empty()),
+            draft: Vec::new(),
+            lookup: None,
             answer: None,
             output: Output::default(),
             requests: 0,
@@ -90,8 +92,7 @@ impl Leader {
     }
 
     /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
-    /// With recurrent layers only what continues the whole of what is cached can use it.
-    pub(super) fn start(&mut self, request: Request, capacity: usize, recurrent: bool) -> Result<()> {
+    pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
         request.validate()?;
         let (prompt, reply) = self.prompt(&request)?;
         let defaults = match &reply {
@@ -126,27 +127,16 @@ impl Leader {
         for id in &prompt {
             sampler.accept(*id);
         }
-        // The last token is computed again even if it is cached: its logits are wanted.
-        let known = &self.sequence[..self.cached.min(self.sequence.len())];
-        let shared = known
-            .iter()
-            .zip(&prompt)
-            .take_while(|(a, b)| a == b)
-            .count()
-            .min(prompt.len() - 1);
-        let shared = if recurrent && shared != known.len() {
-            0
-        } else {
-            shared
-        };
-        self.cached = shared;
-        self.in_flight = 0;
+        let (length, stop) = (prompt.len(), StopMatcher::new(request.stop)?);
+        let messages: Vec<usize> = (1..=length)
+            .filter(|end| self.tokenizer.is_end_of_generation(prompt[end - 1]))
+            .collect();
+        let known = self.timeline.begin(prompt, &messages);
+        self.draft.clear();
+        self.lookup = request.speculation.unwrap_or(true).then(Lookup::new);
         self.output = Output::default();
-        let mut answer = Answer::new(sampler, StopMatcher::new(request.stop)?, prompt.len(), shared);
-        answer.left = request
-            .max_tokens
-            .unwrap_or(usize::MAX)
-            .min(capacity - prompt.len());
+        let mut answer = Answer::new(sampler, stop, length, known);
+        answer.left = request.max_tokens.unwrap_or(usize::MAX).min(capacity - length);
         answer.logprobs = (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs);
         answer.ignore_end = request.ignore_end;
         if let Some(ChatReply { parser, closing, .. }) = reply {
@@ -159,7 +149,6 @@ impl Leader {
                 .map(|(left, closing)| ThinkingBudget { left, closing });
             answer.reply = Some(parser);
         }
-        self.sequence = prompt;
         self.answer = Some(answer);
         Ok(())
     }
@@ -249,45 +238,67 @@ impl Leader {
 
     /// Writes the packet of the next batch, or that of the end.
     pub(super) fn announce(&mut self, packet: &mut [f32]) {
-        if self.answer.as_ref().is_none_or(|answer| answer.finished) {
+        let Some(answer) = self.answer.as_ref().filter(|answer| !answer.finished) else {
             self.answer = None;
-            packet[0] = PACKET_END;
+            packet::write_end(packet);
             return;
+        };
+        // The token after a draft is always there as well, so that one less than is allowed can be guessed.
+        let most = answer.left.saturating_sub(1);
+        self.draft.clear();
+        if let Some(lookup) = &mut self.lookup {
+            lookup.draft(self.timeline.tokens(), most, &mut self.draft);
         }
-        let tokens = &self.sequence[self.cached..];
-        let tokens = &tokens[..tokens.len().min(MAX_BATCH)];
-        let reaches_end = self.cached + tokens.len() == self.sequence.len();
-        packet[0] = PACKET_BATCH;
-        packet[1] = self.cached as f32;
-        packet[2] = f32::from(u8::from(reaches_end));
-        packet[3] = tokens.len() as f32;
-        for (slot, id) in packet[4..].iter_mut().zip(tokens) {
-            *slot = *id as f32;
+        let (tokens, batch) = self.timeline.next(&self.draft);
+        if !batch.draft {
+            self.draft.clear();
         }
-        self.in_flight = tokens.len();
+        packet::write(packet, &tokens, &batch);
     }
 
-    /// The batch in flight is in the cache. True if it was the last of what is known, so that a token is sampled next.
+    /// The batch on its way is done. True if it was the last of what is known, so that a token is sampled next.
     pub(super) fn batch_done(&mut self) -> bool {
-        self.cached += self.in_flight;
-        self.in_flight = 0;
-        self.cached == self.sequence.len()
+        self.timeline.batch_done();
+        self.timeline.is_complete()
     }
 
-    /// Chooses the next token, and says what it adds to the answer.
+    /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
+    /// `logits`: `[1 + draft, vocabulary]`.
     pub(super) fn sample(&mut self, logits: &[f32]) {
+        let draft = std::mem::take(&mut self.draft);
+        let mut right = 0;
+        for row in logits.chunks_exact(logits.len() / (1 + draft.len())) {
+            self.sample_one(row);
+            // Was this token guessed, and is it the last one? Then the logits after it are those of the next row.
+            let guessed = draft.get(right) == self.timeline.tokens().last();
+            let unfinished = self.answer.as_ref().is_some_and(|answer| !answer.finished);
+            if !(guessed && unfinished && self.timeline.lacks_one()) {
+                break;
+            }
+            self.timeline.accept_one();
+            right += 1;
+        }
+        if let (Some(lookup), false) = (&mut self.lookup, draft.is_empty()) {
+            self.output.drafted += draft.len();
+            self.output.accepted += right;
+            lookup.learn(draft.len(), right);
+        }
+        self.draft = draft;
+    }
+
+    fn sample_one(&mut self, logits: &[f32]) {
         let Leader {
             tokenizer,
             answer: Some(answer),
             output,
-            sequence,
+            timeline,
             ..
         } = self
         else {
             return;
         };
         let choice = answer.sampler.sample(logits, None);
-        sequence.push(choice.id);
+        timeline.push(choice.id);
         if let Some(top) = answer.logprobs {
             let mut entry = token_logprob(tokenizer, choice.id, choice.logprob);
             let best = sample::top_logprobs(logits, top);
@@ -310,7 +321,7 @@ impl Leader {
             if answer.finished {
                 break;
             }
-            self.sequence.push(id);
+            self.timeline.push(id);
             answer.add(&self.tokenizer, id, &mut self.output);
         }
     }
@@ -319,12 +330,10 @@ impl Leader {
         std::mem::take(&mut self.output)
     }
 
-    pub(super) fn cancel(&mut self, recurrent: bool) {
+    /// Drops the answer; the batch on its way came this far.
+    pub(super) fn cancel(&mut self, reach: Reach) {
         self.answer = None;
-        if recurrent && self.in_flight > 0 {
-            self.cached = 0;
-        }
-        self.in_flight = 0;
+        self.timeline.abandon(reach);
     }
 }
 

@@ -8,17 +8,21 @@ mod answer;
 mod defaults;
 mod info;
 mod leader;
+mod lookup;
+mod packet;
 mod request;
+mod timeline;
 
 pub use info::Info;
 pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, TokenLogprob};
 
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::{Batch, Exchange, Forward, LogitsFor, MAX_BATCH, Model, Options, Step};
+use crate::model::{Exchange, Forward, Model, Options, Step};
 use crate::source::ByteSource;
 use crate::tokenizer::Tokenizer;
 use leader::Leader;
+use timeline::Reach;
 
 /// Why [`Session::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +52,6 @@ enum Phase {
     Sample,
 }
 
-/// What the leader tells the others: what to do, the position of the first token, whether logits are wanted, the number of
-/// tokens, the tokens. All of them are below 2^24, so f32 holds them exactly.
-const PACKET: usize = 4 + MAX_BATCH;
-const PACKET_END: f32 = 0.0;
-const PACKET_BATCH: f32 = 1.0;
-
 /// One shard of a loaded model, and the conversation it is in.
 pub struct Session {
     model: Model,
@@ -81,7 +79,7 @@ impl Session {
             info,
             leader,
             phase: Phase::Idle,
-            packet: vec![0.0; PACKET],
+            packet: vec![0.0; packet::LENGTH],
             scratch: Vec::new(),
         })
     }
@@ -123,11 +121,10 @@ impl Session {
     pub fn start(&mut self, request: Request) -> Result<()> {
         self.expect_idle()?;
         let capacity = self.model.state.cache.capacity();
-        let recurrent = !self.model.state.recurrent.is_empty();
         let Some(leader) = self.leader.as_mut() else {
             return self.leader().map(|_| ());
         };
-        leader.start(request, capacity, recurrent)?;
+        leader.start(request, capacity)?;
         leader.announce(&mut self.packet);
         self.phase = Phase::Announce;
         Ok(())
@@ -201,19 +198,10 @@ impl Session {
 
     /// The batch that the packet announces, or `None` for the end.
     fn read_packet(&mut self) -> Result<Option<Forward>> {
-        let [what, first, logits, count, ids @ ..] = self.packet.as_slice() else {
-            return Ok(None);
-        };
-        if *what == PACKET_END {
-            return Ok(None);
+        match packet::read(&self.packet) {
+            Some((tokens, batch)) => Forward::begin(&mut self.model, &tokens, batch).map(Some),
+            None => Ok(None),
         }
-        let tokens: Vec<u32> = ids.iter().take(*count as usize).map(|id| *id as u32).collect();
-        let logits = if *logits == 1.0 {
-            LogitsFor::Last
-        } else {
-            LogitsFor::None
-        };
-        Forward::begin(&mut self.model, &tokens, Batch::at(*first as usize, logits)).map(Some)
     }
 
     fn after_batch(&mut self) -> Phase {
@@ -243,10 +231,13 @@ impl Session {
 
     /// Drops the request in flight. What was computed whole stays in the cache; the session is usable at once.
     pub fn cancel(&mut self) {
-        self.phase = Phase::Idle;
-        let recurrent = !self.model.state.recurrent.is_empty();
+        let reach = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Announce => Reach::Nowhere,
+            Phase::Forward(forward) if forward.is_everywhere() => Reach::Everywhere,
+            _ => Reach::Somewhere,
+        };
         if let Some(leader) = self.leader.as_mut() {
-            leader.cancel(recurrent);
+            leader.cancel(reach);
         }
     }
 

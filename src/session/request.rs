@@ -35,6 +35,8 @@ pub struct Request {
     pub top_logprobs: usize,
     /// Go on after an end-of-generation token (for benches).
     pub ignore_end: bool,
+    /// Guess tokens that have stood in the text before, and verify several at once; yes if absent. The answer is the same.
+    pub speculation: Option<bool>,
     /// Further variables for the template: `enable_thinking` and the like.
     pub template_variables: Map<String, Value>,
     /// Most tokens for thoughts. When they are used up, the thoughts are ended and the answer begins; 0 skips them.
@@ -180,9 +182,19 @@ pub struct Output {
     /// Those of them that were in the KV cache already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<usize>,
+    /// Tokens that were guessed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub drafted: usize,
+    /// Those of them that were right.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub accepted: usize,
     /// Set on the last output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl TokenLogprob {

@@ -55,6 +55,37 @@ impl Engine {
         }
     }
 
+    /// Begins a request, and cancels it when the shards have computed `steps` times, one after the other: in the middle of
+    /// a batch, with some shards further than others.
+    pub fn cancel_after(&mut self, request: Request, steps: usize) -> Result<()> {
+        self.0[0].start(request)?;
+        for follower in &mut self.0[1..] {
+            follower.follow()?;
+        }
+        let mut left = steps;
+        'request: loop {
+            let mut event = Event::Done;
+            for session in &mut self.0 {
+                loop {
+                    if left == 0 {
+                        break 'request;
+                    }
+                    left -= 1;
+                    event = session.run()?;
+                    if !matches!(event, Event::Pause | Event::Output) {
+                        break;
+                    }
+                }
+            }
+            match event {
+                Event::Exchange(exchange) => self.deliver(exchange),
+                _ => break,
+            }
+        }
+        self.0.iter_mut().for_each(Session::cancel);
+        Ok(())
+    }
+
     fn deliver(&mut self, exchange: Exchange) {
         for from in 0..self.0.len() {
             let slice = self.0[from].exchange_slice(from).to_vec();
@@ -90,6 +121,8 @@ fn until_needed(
                 all.logprobs.append(&mut output.logprobs);
                 all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);
                 all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
+                all.drafted += output.drafted;
+                all.accepted += output.accepted;
                 all.finish_reason = output.finish_reason;
                 if stop(all) {
                     return Ok(Event::Output);

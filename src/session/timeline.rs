@@ -1,0 +1,364 @@
+//! What the shards remember of a conversation, as the leader knows it: which tokens are in the KV cache, which of them the
+//! recurrent state has seen, at which positions there are copies of that state, and so what the next batch has to do.
+
+use crate::model::recurrent::SLOTS;
+use crate::model::{Batch, LogitsFor, MAX_BATCH, Mark};
+
+/// The slot of a beginning that several prompts share: where the last prompt left the one before it, or the end of its
+/// first message.
+const SHARED: usize = 0;
+/// The slot of the end of a prompt's last message: the next prompt of the same conversation is the same up to there, even
+/// if its template leaves out what the model thought.
+const TURN: usize = 1;
+/// The slot that follows the text as it is computed, so that not much is lost when a request is cancelled.
+const PROGRESS: usize = 2;
+
+/// Tokens after which the state is copied into [`PROGRESS`]: their computation costs far more than the copy.
+const PROGRESS_TOKENS: usize = 32;
+
+/// Fewer tokens than this are not worth a copy, nor a batch of their own.
+const WORTH_A_COPY: usize = 32;
+
+/// Tokens and where they are.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// The model has recurrent layers; without them only `tokens` and `cached` matter.
+    recurrent: bool,
+    /// Prompt and answer so far.
+    tokens: Vec<u32>,
+    /// How many of them the KV cache holds.
+    cached: usize,
+    /// Where the recurrent state is, `keep` included; `None` where a cancelled batch has left it anywhere.
+    state: Option<usize>,
+    /// Tokens of the last batch, a draft, that the state has still to take.
+    keep: usize,
+    /// The next batch begins from this slot.
+    restore: Option<usize>,
+    /// Where each slot's copy was made.
+    slots: [Option<usize>; SLOTS],
+    /// Copies to be made on the way, by ascending position: `(position, slot)`.
+    wanted: Vec<(usize, usize)>,
+    /// The batch on its way.
+    flight: Option<Flight>,
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+struct Flight {
+    batch: Batch,
+    /// Its tokens, without those of a draft.
+    count: usize,
+    /// What the timeline held before: `keep`, `restore`, `slots`.
+    before: (usize, Option<usize>, [Option<usize>; SLOTS]),
+}
+
+/// How far a batch came that will not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// No shard has begun it.
+    Nowhere,
+    /// Some may have.
+    Somewhere,
+    /// All have.
+    Everywhere,
+}
+
+impl Timeline {
+    pub(super) fn new(recurrent: bool) -> Timeline {
+        Timeline {
+            recurrent,
+            state: Some(0),
+            ..Timeline::default()
+        }
+    }
+
+    /// Prompt and answer so far.
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Adds a token of the answer.
+    pub(super) fn push(&mut self, token: u32) {
+        self.tokens.push(token);
+    }
+
+    /// Goes on with this prompt; says how many of its tokens need not be computed again. `messages` are the positions
+    /// after the ends of its messages, ascending.
+    pub(super) fn begin(&mut self, prompt: Vec<u32>, messages: &[usize]) -> usize {
+        self.flight = None;
+        // The last token is computed again even if it is cached: its logits are wanted.
+        let known = &self.tokens[..self.cached];
+        let same = known.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+        let shared = same.min(prompt.len() - 1);
+        self.tokens = prompt;
+        if !self.recurrent {
+            self.cached = shared;
+            return shared;
+        }
+        let live = self.state.filter(|at| *at == self.cached && *at <= shared);
+        let copies = self.slots.iter().enumerate();
+        let copy = copies
+            .filter_map(|(slot, at)| Some((at.filter(|at| *at <= shared)?, slot)))
+            .max();
+        (self.cached, self.restore) = match (live, copy) {
+            (Some(live), _) => (live, None),
+            (None, Some((at, slot))) => (at, Some(slot)),
+            (None, None) => (0, None),
+        };
+        if live.is_none() {
+            self.keep = 0;
+        }
+        self.state = Some(self.cached);
+        // The cache is written over from here on, so later copies have lost their keys and values.
+        for slot in &mut self.slots {
+            *slot = slot.filter(|at| *at <= self.cached);
+        }
+        self.want(shared, messages);
+        self.cached
+    }
+
+    /// Which copies are worth making on the way through the prompt.
+    fn want(&mut self, shared: usize, messages: &[usize]) {
+        self.wanted.clear();
+        let end = self.tokens.len();
+        let ahead = |at: &&usize| (self.cached + 1..=end).contains(*at);
+        let turn = messages.iter().rfind(ahead).copied();
+        let parting = Some(shared).filter(|at| *at >= self.cached + WORTH_A_COPY);
+        let first = messages.first().filter(ahead).copied();
+        let shared = parting.or(first.filter(|at| *at >= WORTH_A_COPY && self.slots[SHARED].is_none()));
+        self.wanted
+            .extend(shared.filter(|at| Some(*at) != turn).map(|at| (at, SHARED)));
+        self.wanted.extend(turn.map(|at| (at, TURN)));
+        self.wanted.sort_unstable();
+    }
+
+    /// The next batch: its tokens, and what it is. `draft` may follow the known tokens, if they are down to one.
+    pub(super) fn next(&mut self, draft: &[u32]) -> (Vec<u32>, Batch) {
+        let left = self.tokens.len() - self.cached;
+        let mut count = left.min(MAX_BATCH);
+        let ends = |count: usize| self.cached + 1..=self.cached + count;
+        let mut marks = self.wanted.iter().filter(|(at, _)| ends(count).contains(at));
+        // Two copies in one batch: it is cut, unless that makes a very small one.
+        if let (Some((first, _)), Some(_)) = (marks.next(), marks.next())
+            && first - self.cached >= WORTH_A_COPY
+        {
+            count = first - self.cached;
+        }
+        let mark = self
+            .wanted
+            .iter()
+            .rfind(|(at, _)| ends(count).contains(at))
+            .copied();
+        let draft = if left == 1 && mark.is_none() { draft } else { &[] };
+        let mut tokens = self.tokens[self.cached..self.cached + count].to_vec();
+        tokens.extend(draft);
+        let logits = match (draft.is_empty(), count == left) {
+            (false, _) => LogitsFor::All,
+            (true, true) => LogitsFor::Last,
+            (true, false) => LogitsFor::None,
+        };
+        let before = (self.keep, self.restore, self.slots);
+        let mut batch = Batch {
+            draft: !draft.is_empty(),
+            ..Batch::at(self.cached, logits)
+        };
+        if self.recurrent {
+            batch.keep = std::mem::take(&mut self.keep);
+            batch.restore = self.restore.take();
+            batch.save = Some(PROGRESS).filter(|_| self.is_progress(count));
+            batch.mark = mark.map(|(at, slot)| Mark {
+                slot,
+                tokens: at - self.cached,
+            });
+            if batch.save.is_some() {
+                self.slots[PROGRESS] = Some(self.cached);
+            }
+            if let Some(mark) = batch.mark {
+                self.slots[mark.slot] = None;
+            }
+        }
+        self.flight = Some(Flight { batch, count, before });
+        (tokens, batch)
+    }
+
+    /// Whether the state before a batch of this many tokens is worth a copy: there is none near.
+    fn is_progress(&self, tokens: usize) -> bool {
+        let last = self.slots.iter().flatten().max().copied().unwrap_or(0);
+        self.cached >= last + PROGRESS_TOKENS || (tokens >= PROGRESS_TOKENS && self.cached > last)
+    }
+
+    /// The batch on its way is done. Of a draft only the first token counts, until [`Timeline::accept_one`].
+    pub(super) fn batch_done(&mut self) {
+        let Some(Flight { batch, count, .. }) = self.flight.take() else {
+            return;
+        };
+        self.cached += count;
+        self.state = Some(self.cached);
+        if let Some(mark) = batch.mark {
+            self.slots[mark.slot] = Some(batch.first + mark.tokens);
+        }
+        let cached = self.cached;
+        self.wanted.retain(|(at, _)| *at > cached);
+        self.keep = if batch.draft && self.recurrent { count } else { 0 };
+    }
+
+    /// The last token was the next one of the draft: it is computed already.
+    pub(super) fn accept_one(&mut self) {
+        self.cached += 1;
+        self.state = Some(self.cached);
+        if self.recurrent {
+            self.keep += 1;
+        }
+    }
+
+    /// Whether all tokens but the last are computed.
+    pub(super) fn lacks_one(&self) -> bool {
+        self.cached + 1 == self.tokens.len()
+    }
+
+    /// Whether all tokens are computed, so that the logits of the last one are there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.cached == self.tokens.len()
+    }
+
+    /// The batch on its way will not end.
+    pub(super) fn abandon(&mut self, reach: Reach) {
+        let Some(Flight { batch, before, .. }) = self.flight.take() else {
+            return;
+        };
+        if reach == Reach::Nowhere {
+            (self.keep, self.restore, self.slots) = before;
+            return;
+        }
+        if !self.recurrent {
+            return;
+        }
+        // A draft leaves the state where it was, once every shard has brought it there.
+        let intact = batch.draft && reach == Reach::Everywhere;
+        self.state = intact.then_some(batch.first);
+        if let Some(slot) = batch.save.filter(|_| reach == Reach::Somewhere) {
+            self.slots[slot] = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computes all that is known; the batches, by their first token and their number of tokens.
+    fn compute(timeline: &mut Timeline) -> Vec<(usize, usize, Batch)> {
+        let mut batches = Vec::new();
+        while !timeline.is_complete() {
+            let (tokens, batch) = timeline.next(&[]);
+            timeline.batch_done();
+            batches.push((batch.first, tokens.len(), batch));
+        }
+        batches
+    }
+
+    fn prompt(parts: &[(u32, usize)]) -> Vec<u32> {
+        parts
+            .iter()
+            .flat_map(|(id, count)| std::iter::repeat_n(*id, *count))
+            .collect()
+    }
+
+    #[test]
+    fn a_turn_goes_on_from_the_end_of_the_last_message() {
+        let mut timeline = Timeline::new(true);
+        assert_eq!(timeline.begin(prompt(&[(1, 100), (2, 10)]), &[40, 100]), 0);
+        let batches = compute(&mut timeline);
+        // Both copies lie within one batch, so it is cut at the first.
+        let mark = |slot, tokens| Some(Mark { slot, tokens });
+        assert_eq!((batches[0].1, batches[0].2.mark), (40, mark(SHARED, 40)));
+        assert_eq!((batches[1].1, batches[1].2.mark), (70, mark(TURN, 60)));
+        timeline.push(5);
+        compute(&mut timeline);
+        // The thoughts are left out: the prompt parts from the last one after its generation prompt has begun.
+        let next = prompt(&[(1, 100), (2, 5), (3, 20)]);
+        assert_eq!(timeline.begin(next, &[40, 100, 115]), 100);
+        let batches = compute(&mut timeline);
+        assert_eq!(batches[0].2.restore, Some(TURN));
+        assert_eq!(batches[0].2.mark, mark(TURN, 15));
+        // Another chat with the same first message.
+        assert_eq!(timeline.begin(prompt(&[(1, 40), (9, 30)]), &[40, 60]), 40);
+        assert_eq!(timeline.next(&[]).1.restore, Some(SHARED));
+    }
+
+    #[test]
+    fn an_exact_continuation_needs_no_copy() {
+        let mut timeline = Timeline::new(true);
+        timeline.begin(vec![1, 2, 3], &[]);
+        compute(&mut timeline);
+        timeline.push(4);
+        assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 3);
+        assert_eq!(timeline.next(&[]).1, Batch::at(3, LogitsFor::Last));
+        timeline.batch_done();
+        // The same prompt again: the state has gone past it, and there is no copy.
+        assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 0);
+        let mut attention = Timeline::new(false);
+        attention.begin(vec![1, 2, 3], &[]);
+        compute(&mut attention);
+        assert_eq!(attention.begin(vec![1, 2, 3], &[]), 2);
+    }
+
+    #[test]
+    fn where_prompts_part_a_copy_is_made() {
+        let mut timeline = Timeline::new(true);
+        timeline.begin(prompt(&[(1, 90), (2, 8)]), &[]);
+        compute(&mut timeline);
+        assert_eq!(timeline.begin(prompt(&[(1, 90), (3, 8)]), &[]), 0);
+        compute(&mut timeline);
+        assert_eq!(timeline.begin(prompt(&[(1, 90), (4, 8)]), &[]), 90);
+    }
+
+    #[test]
+    fn cancelling_loses_little_and_never_too_little() {
+        for (reach, cached) in [
+            (Reach::Nowhere, 256),
+            (Reach::Somewhere, 0),
+            (Reach::Everywhere, 256),
+        ] {
+            let mut timeline = Timeline::new(true);
+            let ids: Vec<u32> = (0..300).collect();
+            timeline.begin(ids.clone(), &[]);
+            timeline.next(&[]);
+            timeline.batch_done();
+            timeline.next(&[]);
+            timeline.batch_done();
+            timeline.next(&[]);
+            timeline.abandon(reach);
+            assert_eq!(timeline.begin(ids, &[]), cached, "{reach:?}");
+        }
+    }
+
+    #[test]
+    fn a_draft_is_kept_as_far_as_it_was_right() {
+        let mut timeline = Timeline::new(true);
+        timeline.begin(vec![1, 2], &[]);
+        compute(&mut timeline);
+        timeline.push(3);
+        let (tokens, batch) = timeline.next(&[4, 5, 6]);
+        assert_eq!(tokens, [3, 4, 5, 6]);
+        assert!(batch.draft && batch.first == 2 && batch.logits == LogitsFor::All);
+        timeline.batch_done();
+        assert!(timeline.is_complete());
+        timeline.push(4);
+        timeline.accept_one();
+        timeline.push(9);
+        assert_eq!(timeline.tokens(), [1, 2, 3, 4, 9]);
+        let (tokens, batch) = timeline.next(&[]);
+        assert_eq!((tokens, batch.first, batch.keep), (vec![9], 4, 2));
+        // Cancelled before anyone has heard of it: the draft is still to be kept.
+        timeline.abandon(Reach::Nowhere);
+        assert_eq!(timeline.next(&[]).1.keep, 2);
+        // Nothing is kept of a draft that did not end; the state is where it was.
+        timeline.batch_done();
+        timeline.push(7);
+        timeline.next(&[8, 8]);
+        timeline.abandon(Reach::Everywhere);
+        assert_eq!(timeline.begin(vec![1, 2, 3, 4, 9, 7, 7], &[]), 5);
+        assert_eq!(timeline.next(&[]).1.keep, 0);
+    }
+}
