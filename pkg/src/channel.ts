@@ -110,6 +110,7 @@ export function serve<M extends Calls>(port: Port, handlers: Handlers<M>): void 
 
   port.addEventListener('message', (event) => {
     const request: Request<M> = event.data;
+    if (!('id' in request)) return; // not of this conversation
     if ('cancel' in request) running.get(request.id)?.abort();
     else void answer(request.id, request.kind, request.params);
   });

@@ -1,6 +1,6 @@
 /** The page's half of the conversation: the workers of one model, its line of requests, and what happens when one dies. */
 
-import { Caller, type Port } from './channel.js';
+import { Caller } from './channel.js';
 import type { EngineInfo, GenerateRequest } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
@@ -14,32 +14,7 @@ import type {
   StorageCalls,
   StoredFile,
 } from './protocol.js';
-
-/** Something that runs `worker.ts`. Tests bring their own. */
-export interface WorkerHandle {
-  readonly port: Port;
-  /** Called when the worker dies by itself. */
-  onDeath(listener: (reason: FanlightError) => void): void;
-  terminate(): void;
-}
-
-/** Starts a real worker. */
-export function spawnWorker(): WorkerHandle {
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fanlight' });
-  return {
-    port: worker,
-    onDeath(listener) {
-      worker.addEventListener('error', (event) => {
-        const unstarted = 'The worker could not be started: serve dist/worker.js with the package, allow it in the CSP';
-        listener(new FanlightError('worker-crashed', `${event.message || unstarted}. Load the model again.`));
-      });
-      worker.addEventListener('messageerror', () => {
-        listener(new FanlightError('worker-crashed', 'A worker sent what cannot be read. Load the model again.'));
-      });
-    },
-    terminate: () => worker.terminate(),
-  };
-}
+import { spawnWorker, type WorkerHandle } from './spawn.js';
 
 /** What the workers of a model are to do. */
 export interface Assignment {

@@ -14,6 +14,8 @@ import type { Link } from './protocol.js';
 export interface Exchange {
   /** Makes ready for a request: forgets whatever an earlier one left behind, and listens to its signal. */
   begin(epoch: number, signal: AbortSignal): void;
+  /** The request is over. */
+  end(): void;
   /**
    * Delivers what the engine waits for. A promise only when it has to wait for messages. Throws or rejects with
    * `aborted` when the request is cancelled meanwhile.
@@ -21,7 +23,15 @@ export interface Exchange {
   deliver(engine: SliceHolder, memory: WebAssembly.Memory): void | Promise<void>;
   /** The page has cancelled, and said so where a worker hears it without going through its event loop. */
   cancelled(): boolean;
+  /** This shard computes and is well: called between two steps of its engine. */
+  alive(): void;
 }
+
+/**
+ * A shard that gives no sign of life for so long is lost: whoever waits for it fails. Counted in naps, not by the clock: a machine
+ * that slept has not waited. The first slice of a request may take any time: its prompt is being read by the leader.
+ */
+const LOST_MS = 1_200;
 
 /** The part of an engine that an exchange needs. */
 export type SliceHolder = Pick<Engine, 'exchangeKind' | 'exchangePtr' | 'exchangeLen'>;
@@ -78,9 +88,11 @@ function sliceOf(engine: SliceHolder, memory: WebAssembly.Memory, shard: number)
 
 class NoExchange implements Exchange {
   begin(): void {}
+  end(): void {}
   cancelled(): boolean {
     return false;
   }
+  alive(): void {}
   deliver(): void {
     throw new FanlightError('worker-crashed', 'The only shard asked for an exchange.');
   }
@@ -88,7 +100,7 @@ class NoExchange implements Exchange {
 
 // ---- Shared memory ---------------------------------------------------------------------------------------------
 //
-//   control:  one line per shard, 64 bytes apart:  | rounds entered | … |
+//   control:  one line per shard, 64 bytes apart:  | rounds entered | signs of life | … |
 //             one line more:                       | cancelled      | … |
 //   data:     per shard two regions of REGION bytes:  | even rounds | odd rounds |
 //
@@ -103,6 +115,9 @@ const REGION = 1 << 20;
 const SPIN_MS = 0.04;
 /** Sleep at most this long before looking at `cancelled`, should its wake-up be missed. */
 const NAP_MS = 10;
+
+/** In a shard's line, the word that it changes as long as it lives. */
+const LIFE = 1;
 
 const controlWords = (shards: number) => (shards + 1) * LINE;
 const layoutBytes = (shards: number) => controlWords(shards) * 4 + shards * 2 * REGION;
@@ -150,8 +165,14 @@ class SharedExchange implements Exchange {
     this.#round = 0;
   }
 
+  end(): void {}
+
   cancelled(): boolean {
     return Atomics.load(this.#control, this.#shards * LINE) !== 0;
+  }
+
+  alive(): void {
+    Atomics.add(this.#control, this.#shard * LINE + LIFE, 1);
   }
 
   deliver(engine: SliceHolder, memory: WebAssembly.Memory): void {
@@ -188,11 +209,18 @@ class SharedExchange implements Exchange {
     do {
       for (let look = 0; look < 64; look++) if (Atomics.load(this.#control, counter) >= entered) return;
     } while (performance.now() < until);
+    let naps = 0;
+    let sign = Atomics.load(this.#control, counter + LIFE);
     for (;;) {
       const seen = Atomics.load(this.#control, counter);
       if (seen >= entered) return;
       if (this.cancelled()) throw aborted();
       Atomics.wait(this.#control, counter, seen, NAP_MS);
+      this.alive(); // for those who wait for this one
+      const now = Atomics.load(this.#control, counter + LIFE);
+      naps = now === sign && entered > 1 ? naps + 1 : 0;
+      sign = now;
+      if (naps * NAP_MS > LOST_MS) throw lost(peer);
     }
   }
 
@@ -203,12 +231,19 @@ class SharedExchange implements Exchange {
   }
 }
 
+function lost(peer: number): FanlightError {
+  return new FanlightError('worker-crashed', `Shard ${peer} does not answer any more. Load the model again.`);
+}
+
 // ---- Messages --------------------------------------------------------------------------------------------------
 //
 // A sender posts its slice to each receiver and goes on; a receiver waits until it has one from each sender. Ports keep
 // the order, so slices need no address beyond the request they belong to (`epoch`) and their number in it (`sequence`):
 // the first tells leftovers of a cancelled request, the second is a check. A slice may come before this shard has heard
 // of its request: it waits in the queue.
+//
+// Who waits for long asks the others how far they are. One that answers is computing, or waits itself; one that does not is lost; and
+// one that says it has sent what is not here never will: ports keep the order.
 
 interface Slice {
   readonly epoch: number;
@@ -216,11 +251,25 @@ interface Slice {
   readonly bytes: ArrayBuffer;
 }
 
+/** How far are you? Or the answer: this request, and so many slices of it are sent. */
+interface Sign {
+  readonly ask: boolean;
+  readonly epoch: number;
+  readonly sent: number;
+}
+
 interface Peer {
   readonly shard: number;
   readonly port: MessagePort;
   queue: Slice[];
+  /** Looks since the last sign of life. */
+  looks: number;
 }
+
+/** Time between two looks at whether the others live. */
+const LOOK_MS = 100;
+/** Looks before a shard is asked for a sign of life. */
+const PATIENCE = 4;
 
 class MessageExchange implements Exchange {
   readonly #shard: number;
@@ -228,26 +277,46 @@ class MessageExchange implements Exchange {
   #epoch = 0;
   #sequence = 0;
   #signal: AbortSignal | undefined;
-  #waiting: { arrived(): void; cancel(): void } | undefined;
+  #looking: ReturnType<typeof setInterval> | undefined;
+  #waiting: { arrived(): void; cancel(): void; look(): void; missed(peer: Peer): void } | undefined;
 
   constructor(ports: readonly (MessagePort | undefined)[], shard: number) {
     this.#shard = shard;
-    this.#peers = ports.flatMap((port, peer) => (port ? [{ shard: peer, port, queue: [] }] : []));
+    this.#peers = ports.flatMap((port, peer) => (port ? [{ shard: peer, port, queue: [], looks: 0 }] : []));
     for (const peer of this.#peers) {
-      peer.port.onmessage = (event: MessageEvent<Slice>) => {
-        if (event.data.epoch < this.#epoch) return;
-        peer.queue.push(event.data);
+      peer.port.onmessage = ({ data }: MessageEvent<Slice | Sign>) => {
+        peer.looks = 0;
+        if ('ask' in data) return this.#answer(peer, data);
+        if (data.epoch < this.#epoch) return;
+        peer.queue.push(data);
         this.#waiting?.arrived();
       };
     }
   }
 
+  alive(): void {} // answers are signs enough
+
+  #answer(peer: Peer, { ask, epoch, sent }: Sign): void {
+    if (ask) {
+      const sign: Sign = { ask: false, epoch: this.#epoch, sent: this.#sequence };
+      return peer.port.postMessage(sign);
+    }
+    if (epoch === this.#epoch && sent >= this.#sequence && peer.queue.length === 0) this.#waiting?.missed(peer);
+  }
+
   begin(epoch: number, signal: AbortSignal): void {
     this.#epoch = epoch;
     this.#sequence = 0;
+    for (const peer of this.#peers) peer.looks = 0;
     for (const peer of this.#peers) peer.queue = peer.queue.filter((slice) => slice.epoch >= epoch);
     this.#signal = signal;
     signal.addEventListener('abort', () => this.#waiting?.cancel(), { once: true });
+    clearInterval(this.#looking);
+    this.#looking = setInterval(() => this.#waiting?.look(), LOOK_MS);
+  }
+
+  end(): void {
+    clearInterval(this.#looking);
   }
 
   cancelled(): boolean {
@@ -264,11 +333,11 @@ class MessageExchange implements Exchange {
       port.postMessage(slice, [bytes]);
     }
     const senders = this.#peers.filter((peer) => sends(kind, peer.shard, this.#shard));
-    const complete = () => senders.every((peer) => peer.queue.length > 0);
+    const missing = () => senders.filter((peer) => peer.queue.length === 0);
     const take = () => {
       for (const peer of senders) this.#take(peer, sequence, sliceOf(engine, memory, peer.shard));
     };
-    return complete() ? take() : this.#wait(complete).then(take);
+    return missing().length === 0 ? take() : this.#wait(missing, sequence > 0).then(take);
   }
 
   #take(peer: Peer, sequence: number, into: Uint8Array): void {
@@ -279,19 +348,29 @@ class MessageExchange implements Exchange {
     into.set(new Uint8Array(slice.bytes));
   }
 
-  #wait(complete: () => boolean): Promise<void> {
+  #wait(missing: () => Peer[], limited: boolean): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       if (this.#signal?.aborted) return reject(aborted());
-      const cancel = () => {
+      const settle = (error?: FanlightError) => {
         this.#waiting = undefined;
-        reject(aborted());
+        if (error) reject(error);
+        else resolve();
       };
-      const arrived = () => {
-        if (!complete()) return;
-        this.#waiting = undefined;
-        resolve();
+      this.#waiting = {
+        arrived: () => missing().length === 0 && settle(),
+        cancel: () => settle(aborted()),
+        look: () => limited && this.#look(missing()),
+        missed: (peer) => missing().includes(peer) && settle(lost(peer.shard)),
       };
-      this.#waiting = { arrived, cancel };
     });
+  }
+
+  /** Asks those for whom this one has waited long, and gives up one that does not answer. */
+  #look(missing: Peer[]): void {
+    for (const peer of missing) {
+      peer.looks += 1;
+      if (peer.looks === PATIENCE) peer.port.postMessage({ ask: true, epoch: this.#epoch, sent: 0 } satisfies Sign);
+      if (peer.looks * LOOK_MS > LOST_MS) this.#waiting?.missed(peer);
+    }
   }
 }

@@ -1,13 +1,13 @@
 /** `Fanlight.models`: what is in browser storage, whole or in part. Nothing is ever removed but here, by the application. */
 
 import { Caller } from './channel.js';
-import { spawnWorker } from './client.js';
 import { FanlightError, invalidArgument } from './errors.js';
 import { chooseBuild, detectFeatures } from './features.js';
 import { compileEngine } from './module.js';
 import { checkSignal, known } from './params.js';
 import type { ListedFile, StorageCalls } from './protocol.js';
 import { checkSource, splitParts } from './sources.js';
+import { spawnWorker } from './spawn.js';
 
 /** A model in storage: one file, or all files of a model that is split over several. */
 export interface StoredModel {

@@ -116,6 +116,7 @@ class Shard {
       if (!(error instanceof WebAssembly.RuntimeError)) this.engine.cancel();
       throw error;
     } finally {
+      this.#exchange.end();
       turns.close();
     }
   }
@@ -146,6 +147,7 @@ class Shard {
         default:
           throw new FanlightError('worker-crashed', 'The engine stopped for a reason that this package does not know.');
       }
+      this.#exchange.alive();
       if (turns.due()) await turns.next();
     }
   }

@@ -7,6 +7,7 @@ import type { EngineModule } from './engine.js';
 import type { Build, ShardCalls, StorageCalls } from './protocol.js';
 import { openFile } from './files.js';
 import { shardHandlers } from './shard.js';
+import { isLifeLine } from './spawn.js';
 import { storageHandlers } from './storage.js';
 
 /** The paths are spelled out, so that bundlers find them. */
@@ -15,3 +16,11 @@ function importEngine(build: Build): Promise<EngineModule> {
 }
 
 serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile }) });
+
+self.addEventListener('message', ({ data }: MessageEvent) => {
+  if (!isLifeLine(data)) return;
+  void navigator.locks.request(data.lock, () => {
+    self.postMessage(data);
+    return new Promise(() => {}); // held until the end
+  });
+});

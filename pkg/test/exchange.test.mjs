@@ -17,6 +17,7 @@ function connected(t, shards) {
   const { links } = makeLinks(shards, 'messages');
   t.after(() => links.forEach((link) => link.kind === 'messages' && link.ports.forEach((port) => port?.close())));
   return links.map((link, shard) => ({
+    link,
     engine: new FakeEngine(shard, shards),
     exchange: connect(link, shard, shards),
   }));
@@ -24,12 +25,17 @@ function connected(t, shards) {
 
 /**
  * Runs one shard to the end of a request.
- * @param {ReturnType<typeof connected>[number]} shard
+ * @param {Pick<ReturnType<typeof connected>[number], 'engine' | 'exchange'>} shard
  * @param {number} epoch
  * @param {AbortSignal} [signal]
  */
 async function run({ engine, exchange }, epoch, signal = new AbortController().signal) {
   exchange.begin(epoch, signal);
+  return toTheEnd({ engine, exchange }).finally(() => exchange.end());
+}
+
+/** @param {Pick<ReturnType<typeof connected>[number], 'engine' | 'exchange'>} shard */
+async function toTheEnd({ engine, exchange }) {
   if (engine.shard === 0)
     engine.start({ prompt: '5 tokens', sampling: {}, now: { unixSeconds: 0, utcOffsetMinutes: 0 } });
   else engine.follow();
@@ -90,6 +96,55 @@ test('shards that are out of step are found out', async (t) => {
   await Promise.allSettled(ends);
 });
 
+test('a shard that is lost is noticed by those who wait for it', async (t) => {
+  const all = connected(t, 3);
+  const [, , last] = all;
+  let exchanges = 0;
+  const deliver = last?.exchange.deliver.bind(last.exchange);
+  if (!last || !deliver) throw new Error('no shards');
+  last.exchange.deliver = (engine, memory) => {
+    if (++exchanges < 3) return deliver(engine, memory);
+    if (last.link.kind === 'messages') for (const port of last.link.ports) port?.close();
+    last.exchange.end();
+    return new Promise(() => {});
+  };
+  const [leader, other] = all.map((shard) => run(shard, 1));
+  await assert.rejects(leader ?? Promise.resolve(), { code: 'worker-crashed', message: /Shard 2/ });
+  await assert.rejects(other ?? Promise.resolve(), { code: 'worker-crashed', message: /Shard 2/ });
+});
+
+test('a slice that is lost is noticed, though everybody lives', async (t) => {
+  const [leader, follower] = connected(t, 2);
+  assert.ok(leader && follower?.link.kind === 'messages');
+  const [port] = follower.link.ports;
+  assert.ok(port);
+  const post = port.postMessage.bind(port);
+  let slices = 0;
+  port.postMessage = (/** @type {any} */ message, /** @type {any} */ transfer) => {
+    if ('bytes' in message && ++slices === 2) return;
+    post(message, transfer);
+  };
+  const stop = new AbortController();
+  const ends = [run(leader, 1, stop.signal), run(follower, 1, stop.signal)];
+  await assert.rejects(Promise.race(ends), { code: 'worker-crashed' });
+  stop.abort();
+  await Promise.allSettled(ends);
+});
+
+test('a shard that takes its time is waited for', async (t) => {
+  const all = connected(t, 2);
+  const [, slow] = all;
+  const deliver = slow?.exchange.deliver.bind(slow.exchange);
+  if (!slow || !deliver) throw new Error('no shards');
+  let exchanges = 0;
+  slow.exchange.deliver = async (engine, memory) => {
+    if (++exchanges === 3) await new Promise((resolve) => setTimeout(resolve, 2_000)); // it lives: its ports answer
+    return deliver(engine, memory);
+  };
+  const [text] = await Promise.all(all.map((shard) => run(shard, 1)));
+  assert.equal(text, 't0 t1 t2 t3 t4 ');
+});
+
 // ---- Shared memory, between threads ----------------------------------------------------------------------------
 
 /**
@@ -141,6 +196,20 @@ test('shards that sleep in shared memory hear the page cancel', async (t) => {
     all.map(({ error }) => error),
     ['aborted', 'aborted', 'aborted'],
   );
+});
+
+test('a shard that is lost in shared memory is noticed by those who wait for it', async (t) => {
+  const { links } = makeLinks(3, 'shared');
+  const workers = links.map((link, shard) => {
+    const workerData = { link, shard, shards: 3, prompt: '1 tokens, then endless' };
+    return new Worker(new URL('./support/shared-shard.mjs', import.meta.url), { workerData });
+  });
+  t.after(() => Promise.all(workers.map((worker) => worker.terminate())));
+  const ends = workers.slice(0, 2).map((worker) => once(worker, 'message'));
+  const rounds = new Int32Array(links[0]?.kind === 'shared' ? links[0].buffer : new ArrayBuffer(0));
+  while ((rounds[0] ?? 0) < 10) await new Promise((resolve) => setTimeout(resolve, 20)); // in the middle of it
+  await workers[2]?.terminate();
+  for (const end of ends) assert.equal((await end)[0].error, 'worker-crashed');
 });
 
 test('a shard that waits for one that never comes hears the page cancel', async (t) => {

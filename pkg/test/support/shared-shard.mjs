@@ -16,6 +16,7 @@ try {
   else engine.follow();
   for (let step = engine.run(); step !== Step.Done; step = engine.run()) {
     if (exchange.cancelled()) throw { code: 'aborted' };
+    exchange.alive();
     if (step === Step.Exchange) exchange.deliver(engine, engine.memory);
     if (step === Step.Output) text += engine.takeOutput().text;
   }

@@ -164,6 +164,14 @@ export class Lab {
     return this.get('load', { source, ...options });
   }
 
+  /** Ends a worker from inside: no event says so. @param {number} index */
+  async killWorker(index) {
+    await this.page
+      .workers()
+      [index]?.evaluate(() => self.close())
+      .catch(() => {}); // it does not answer any more
+  }
+
   /** Waits until the browser has ended all workers of the page. */
   async workersGone() {
     for (let times = 0; this.page.workers().length > 0; times++) {

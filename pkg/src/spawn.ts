@@ -1,0 +1,65 @@
+/** Starts workers, and notices when one is gone. */
+
+import type { Port } from './channel.js';
+import { FanlightError } from './errors.js';
+
+/** Something that runs `worker.ts`. Tests bring their own. */
+export interface WorkerHandle {
+  readonly port: Port;
+  /** Called when the worker dies by itself. */
+  onDeath(listener: (reason: FanlightError) => void): void;
+  terminate(): void;
+}
+
+/**
+ * What the page tells a worker before anything else: the lock that it is to hold as long as it lives. A worker that is
+ * killed fires no event, but the browser takes its locks back: the page waits for that.
+ */
+export interface LifeLine {
+  readonly lock: string;
+}
+
+/** Whether a message is that. */
+export function isLifeLine(message: unknown): message is LifeLine {
+  return typeof message === 'object' && message !== null && 'lock' in message && typeof message.lock === 'string';
+}
+
+/** Starts a real worker. */
+export function spawnWorker(): WorkerHandle {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fanlight' });
+  const ended = new AbortController();
+  return {
+    port: worker,
+    onDeath(listener) {
+      const die = (message: string) => listener(new FanlightError('worker-crashed', `${message}. Load the model again.`));
+      worker.addEventListener('error', (event) => {
+        const unstarted = 'The worker could not be started: serve dist/worker.js with the package, allow it in the CSP';
+        die(event.message || unstarted);
+      });
+      worker.addEventListener('messageerror', () => die('A worker sent what cannot be read'));
+      void watchLock(worker, ended.signal, () => die('A worker was ended from outside'));
+    },
+    terminate() {
+      ended.abort();
+      worker.terminate();
+    },
+  };
+}
+
+let spawned = 0;
+
+/** Calls `gone` when the worker has held its lock and does not any more. */
+function watchLock(worker: Worker, signal: AbortSignal, gone: () => void): void {
+  const locks: LockManager | undefined = navigator.locks;
+  if (!locks) return; // an insecure page: only what fires an event is noticed
+  const lock = `fanlight:worker:${Date.now()}:${spawned++}:${Math.random()}`;
+  const held = (event: MessageEvent) => {
+    if (!isLifeLine(event.data) || event.data.lock !== lock) return;
+    worker.removeEventListener('message', held);
+    locks.request(lock, { signal }, () => {
+      if (!signal.aborted) gone();
+    }).catch(() => {}); // it was ended by the page
+  };
+  worker.addEventListener('message', held);
+  worker.postMessage({ lock } satisfies LifeLine);
+}
