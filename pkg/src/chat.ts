@@ -2,7 +2,8 @@
 
 import type { Crew } from './client.js';
 import type * as engine from './engine.js';
-import { asFanlightError } from './errors.js';
+import { asFanlightError, type FanlightError } from './errors.js';
+import type { RequestWatch } from './events.js';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -20,7 +21,7 @@ import type { GenerateEvent, GenerateResult } from './protocol.js';
 import { Stream } from './stream.js';
 
 /** How one kind of answer is told. */
-interface Teller<Whole, Chunk extends object> {
+export interface Teller<Whole, Chunk extends object> {
   /** Before the first token. */
   opening(): Chunk[];
   /** For each output that says something. */
@@ -31,12 +32,22 @@ interface Teller<Whole, Chunk extends object> {
 }
 
 /** Runs a request; resolves with the whole answer. */
-export async function answerWhole<W, C extends object>(crew: Crew, checked: Checked, teller: Teller<W, C>): Promise<W> {
-  const account = new Account();
+export async function answerWhole<W, C extends object>(
+  crew: Crew,
+  checked: Checked,
+  teller: Teller<W, C>,
+  watch: RequestWatch,
+): Promise<W> {
+  const account = new Account(watch);
   const onEvent = (event: GenerateEvent) => {
-    if (event.kind === 'output') account.add(event.output);
+    if (event.kind === 'started') watch.started();
+    else account.add(event.output);
   };
-  account.settle(await crew.generate(checked.request, { signal: checked.signal, onEvent }));
+  try {
+    account.settle(await crew.generate(checked.request, { signal: checked.signal, onEvent }));
+  } catch (error) {
+    throw account.failed(error);
+  }
   return teller.whole(account);
 }
 
@@ -45,17 +56,19 @@ export async function answerStream<W, C extends object>(
   crew: Crew,
   checked: Checked,
   teller: Teller<W, C>,
+  watch: RequestWatch,
 ): Promise<Stream<C>> {
   const stop = new AbortController();
   const forward = () => stop.abort(checked.signal?.reason);
   if (checked.signal?.aborted) forward();
   checked.signal?.addEventListener('abort', forward);
 
-  const account = new Account();
+  const account = new Account(watch);
   const stream = new Stream<C>(() => stop.abort());
   const accepted = new Promise<void>((resolve, reject) => {
     const onEvent = (event: GenerateEvent) => {
       if (event.kind === 'started') {
+        watch.started();
         for (const chunk of teller.opening()) stream.push(chunk);
         return resolve();
       }
@@ -72,7 +85,7 @@ export async function answerStream<W, C extends object>(
           stream.finish();
         },
         (error: unknown) => {
-          const reason = asFanlightError(error, 'worker-crashed', 'The request failed');
+          const reason = account.failed(error);
           stream.finish(reason);
           reject(reason); // changes nothing once the request was accepted
         },
@@ -98,8 +111,15 @@ class Account {
   #tokens = 0;
   #promptMs = 0;
   #predictedMs = 0;
+  #memoryBytes = 0;
+  readonly #watch: RequestWatch;
+
+  constructor(watch: RequestWatch) {
+    this.#watch = watch;
+  }
 
   add(output: engine.OutputEvent): void {
+    if (output.tokens?.length) this.#watch.said();
     this.text += output.text ?? '';
     this.reasoning += output.reasoning ?? '';
     for (const delta of output.toolCalls ?? []) this.#addToolCall(delta);
@@ -113,9 +133,18 @@ class Account {
     this.finishReason = output.finishReason ?? this.finishReason;
   }
 
-  settle({ promptMs, predictedMs }: GenerateResult): void {
+  settle({ promptMs, predictedMs, memoryBytes }: GenerateResult): void {
     this.#promptMs = promptMs;
     this.#predictedMs = predictedMs;
+    this.#memoryBytes = memoryBytes;
+    this.#watch.answered(this.finishReason, this.usage, this.timings);
+  }
+
+  /** There is no answer; the reason as it is told. */
+  failed(error: unknown): FanlightError {
+    const reason = asFanlightError(error, 'worker-crashed', 'The request failed');
+    this.#watch.failed(reason);
+    return reason;
   }
 
   get usage(): Usage {
@@ -140,6 +169,9 @@ class Account {
       predicted_per_second: perSecond(this.#tokens - 1, this.#predictedMs),
       draft_n: this.#drafted,
       draft_n_accepted: this.#accepted,
+      wait_ms: this.#watch.waitMs,
+      first_token_ms: this.#watch.firstTokenMs,
+      peak_bytes: this.#memoryBytes,
     };
   }
 

@@ -41,6 +41,7 @@ export class Crew {
   readonly #spawn: () => WorkerHandle;
   readonly #members: Member[] = [];
   readonly #line = new Line();
+  readonly #endListeners: ((reason: FanlightError) => void)[] = [];
   #control: SharedControl | undefined;
   #ended: FanlightError | undefined;
   #epoch = 0;
@@ -58,6 +59,11 @@ export class Crew {
   /** Why there are no workers any more. */
   get ended(): FanlightError | undefined {
     return this.#ended;
+  }
+
+  /** Is told when the workers end, and why. */
+  onEnd(listener: (reason: FanlightError) => void): void {
+    this.#endListeners.push(listener);
   }
 
   /** Makes the shards and loads their weights. */
@@ -100,18 +106,16 @@ export class Crew {
       silence.clear();
       leave();
     });
-    // The first to fail says why; the others are sent home and fail with `aborted`.
-    const answer = new Promise<GenerateResult>((resolve, reject) => {
-      for (const [shard, call] of calls.entries()) {
-        call.then(
-          (result) => shard === 0 && resolve(result),
-          (error: FanlightError) => {
-            reject(error);
-            this.#sendHome(stop);
-            if (error.code === 'worker-crashed') this.end(error);
-          },
-        );
-      }
+    for (const call of calls) {
+      call.catch((error: FanlightError) => {
+        this.#sendHome(stop);
+        if (error.code === 'worker-crashed') this.end(error);
+      });
+    }
+    // The leader's times and the memory of all. The first to fail says why; the others are sent home and fail with `aborted`.
+    const answer = Promise.all(calls).then(([leader, ...others]) => {
+      if (!leader) throw new RangeError('a model has at least one shard');
+      return { ...leader, memoryBytes: others.reduce((bytes, each) => bytes + each.memoryBytes, leader.memoryBytes) };
     });
     return orAborted(answer, options.signal, () => this.#sendHome(stop));
   }
@@ -124,6 +128,7 @@ export class Crew {
       caller.fail(reason);
       handle.terminate();
     }
+    for (const listener of this.#endListeners) listener(reason);
   }
 
   /** Ends them a little later: when `pending` has settled, so that files are closed by then. */

@@ -2,6 +2,7 @@
 
 import { Crew, orAborted } from './client.js';
 import { aborted, asFanlightError, FanlightError, invalidArgument } from './errors.js';
+import { measure } from './events.js';
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
 import { Model } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
@@ -112,7 +113,10 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   const { features, build, contextLength, kvType, parts } = plan;
   const report = reporter(plan.onProgress);
   const engine = await compileEngine(build);
+  const began = performance.now();
   const files = await storeParts(crew, plan, engine, mend, signal, report);
+  const stored = performance.now();
+  measure('download', began, stored);
   const fileBytes = files.reduce((bytes, file) => bytes + file.length, 0);
   const shards = plan.threads ?? defaultShards(fileBytes, plan.transport, features.cores);
   const { transport } = plan;
@@ -124,6 +128,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   const all = await opening.catch((error: unknown) => {
     throw error instanceof FanlightError && error.code === 'integrity' ? new Damaged('', { cause: error }) : error;
   });
+  measure('load', stored, performance.now());
   const [leader] = all;
   if (!leader) throw new RangeError('a model has at least one shard');
   const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes') => all.reduce((bytes, each) => bytes + each[field], 0);

@@ -1,8 +1,9 @@
 /** A loaded model, as applications see it. */
 
-import { answerStream, answerWhole, chatTeller, textTeller } from './chat.js';
+import { answerStream, answerWhole, chatTeller, type Teller, textTeller } from './chat.js';
 import type { Crew } from './client.js';
 import { FanlightError, invalidArgument } from './errors.js';
+import { type ModelEvents, type RequestKind, Watchers } from './events.js';
 import { fetchFor } from './http.js';
 import type {
   ChatCompletion,
@@ -13,7 +14,7 @@ import type {
   CompletionParams,
   RequestOptions,
 } from './openai.js';
-import { checkChat, checkCompletion, checkTokens, flag, isObject, known } from './params.js';
+import { type Checked, checkChat, checkCompletion, checkTokens, flag, isObject, known } from './params.js';
 import type { Build, KvType } from './protocol.js';
 import type { Stream } from './stream.js';
 import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
@@ -75,6 +76,7 @@ export class Model {
    */
   readonly fetch: typeof globalThis.fetch;
   readonly #crew: Crew;
+  readonly #watchers = new Watchers();
   readonly #info: ModelInfo;
 
   /** @internal */
@@ -84,6 +86,7 @@ export class Model {
     this.chat = { completions: { create: this.#createChat.bind(this) } };
     this.completions = { create: this.#createText.bind(this) };
     this.fetch = fetchFor(this);
+    crew.onEnd((error) => this.#watchers.tell('closed', { error }));
   }
 
   /** What is loaded, and how. */
@@ -124,9 +127,23 @@ export class Model {
     return this.#crew.leader.call('countPrompt', request);
   }
 
+  /** Calls the listener at each event of this kind. What comes back ends that. */
+  on<K extends keyof ModelEvents>(event: K, listener: (event: ModelEvents[K]) => void): () => void {
+    if (!this.#watchers.has(event)) throw invalidArgument('event', event, 'the name of an event');
+    if (typeof listener !== 'function') throw invalidArgument('listener', listener, 'a function');
+    return this.#watchers.add(event, listener);
+  }
+
   /** Ends the workers and frees the memory. What is pending rejects with `closed`. The stored file stays. */
   async dispose(): Promise<void> {
     this.#crew.end(new FanlightError('closed', 'The model was disposed. Load it again to go on.'));
+  }
+
+  /** Answers a request that was checked. */
+  #answer<W, C extends object>(kind: RequestKind, checked: Checked, teller: Teller<W, C>): Promise<W | Stream<C>> {
+    const watch = this.#watchers.begin(kind);
+    const { stream } = checked;
+    return stream ? answerStream(this.#crew, checked, teller, watch) : answerWhole(this.#crew, checked, teller, watch);
   }
 
   #createChat(
@@ -143,7 +160,7 @@ export class Model {
   ): Promise<ChatCompletion | Stream<ChatCompletionChunk>> {
     const checked = checkChat(params, options);
     const teller = chatTeller(this.#info.name, checked.request.logprobs ?? false);
-    return checked.stream ? answerStream(this.#crew, checked, teller) : answerWhole(this.#crew, checked, teller);
+    return this.#answer('chat', checked, teller);
   }
 
   #createText(params: CompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<Completion>>;
@@ -151,6 +168,6 @@ export class Model {
   async #createText(params: CompletionParams, options?: RequestOptions): Promise<Completion | Stream<Completion>> {
     const checked = checkCompletion(params, options);
     const teller = textTeller(this.#info.name, checked.request.logprobs ?? false);
-    return checked.stream ? answerStream(this.#crew, checked, teller) : answerWhole(this.#crew, checked, teller);
+    return this.#answer('completion', checked, teller);
   }
 }

@@ -228,4 +228,12 @@ export interface Timings {
   /** Tokens that were guessed (see `speculation`), and those of them that were right. */
   draft_n: number;
   draft_n_accepted: number;
+
+  // And what a page wants to know besides:
+  /** In the line, before its turn came. */
+  wait_ms: number;
+  /** From the call to the first token, waiting included, on the page's own clock. */
+  first_token_ms: number;
+  /** The most memory that the workers ever had: wasm memories of all shards. */
+  peak_bytes: number;
 }

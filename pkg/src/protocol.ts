@@ -153,6 +153,8 @@ export interface GenerateResult {
   readonly promptMs: number;
   /** From the first token to the end. */
   readonly predictedMs: number;
+  /** Bytes of this shard's wasm memory. It never shrinks, so this is the most it ever was. */
+  readonly memoryBytes: number;
 }
 
 export interface TokenizeParams {

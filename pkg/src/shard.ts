@@ -110,7 +110,11 @@ class Shard {
       }
       const first = await this.#run(call, turns);
       const ended = performance.now();
-      return { promptMs: (first ?? ended) - began, predictedMs: ended - (first ?? ended) };
+      return {
+        promptMs: (first ?? ended) - began,
+        predictedMs: ended - (first ?? ended),
+        memoryBytes: this.#memory.buffer.byteLength,
+      };
     } catch (error) {
       // After a trap the memory is in no known state: nothing of the engine is called again.
       if (!(error instanceof WebAssembly.RuntimeError)) this.engine.cancel();
