@@ -2,12 +2,16 @@
 
     python -m builtin.evaluate [--count 600] [--train] [--show 20]
 
-With `--questions FILE` it also writes the same requests, with what is expected, for a test by another engine; with `--answers FILE` it
-scores answers that another engine gave to them.
+The same by the engine itself, with or without constraints, from the repository's root:
+
+    (cd training && .venv/bin/python -m builtin.evaluate --requests /tmp/requests.jsonl [--constrained])
+    cargo run --release --example batch -- www/models/fanlight-builtin-q8_0.gguf < /tmp/requests.jsonl > /tmp/answers.jsonl
+    (cd training && .venv/bin/python -m builtin.evaluate --answers /tmp/answers.jsonl)
 """
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from . import tasks, vocabulary
 from .documents import Figure
 
 ROOT = Path(__file__).parent.parent.parent
+LONGEST_ANSWER = 320
 
 
 class Reader:
@@ -41,7 +46,7 @@ class Reader:
         assert ids == self.chats.prompt(request), "training spells the template differently"
         return ids
 
-    def answers(self, requests, most=320, rows=24):
+    def answers(self, requests, most=LONGEST_ANSWER, rows=24):
         prompts = [self.prompt(request) for request in requests]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         answers = [None] * len(prompts)
@@ -84,8 +89,9 @@ def fits(value, schema):
         return isinstance(value, dict) and list(value) == schema["required"] and all(fits(value[k], s) for k, s in schema["properties"].items())
     if schema["type"] == "array":
         return isinstance(value, list) and all(fits(item, schema["items"]) for item in value)
-    kinds = {"string": str, "number": (int, float), "null": type(None)}
-    return isinstance(value, tuple(k for kind in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"]) for k in (kinds[kind] if isinstance(kinds[kind], tuple) else (kinds[kind],))))
+    allowed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kind = "null" if value is None else "string" if isinstance(value, str) else "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+    return kind in allowed
 
 
 class Score:
@@ -153,21 +159,22 @@ def main():
     parser.add_argument("--count", type=int, default=700, help="conversations, of which six in ten are extractions")
     parser.add_argument("--train", action="store_true", help="documents from the pools of training instead, to compare")
     parser.add_argument("--show", type=int, default=0, help="how many wrong answers to print")
-    parser.add_argument("--questions", type=Path, help="write the requests as JSON lines, and do nothing else")
+    parser.add_argument("--requests", type=Path, help="write the requests in the engine's own form as JSON lines, and do nothing else")
+    parser.add_argument("--constrained", action="store_true", help="with --requests: answers must follow the schema, or be one of the labels")
     parser.add_argument("--answers", type=Path, help="score the answers in this file (JSON lines with `answer`) instead of asking the model")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "evaluation")
     requests = [made.turns[0][0] for made in examples]
-    if options.questions:
-        with options.questions.open("w", encoding="utf-8") as file:
+    if options.requests:
+        with options.requests.open("w", encoding="utf-8") as file:
             for made, request in zip(examples, requests, strict=True):
-                line = {"task": made.task, "request": request, "expected": made.answer()}
-                if made.task == "extract":
-                    line["schema"] = schema_of(made)
-                elif made.task == "classify":
-                    line["labels"] = made.asked[0][0]
+                line = {"messages": [{"role": "user", "content": request}], "maxTokens": LONGEST_ANSWER}
+                if options.constrained and made.task == "extract":
+                    line["constraint"] = {"schema": schema_of(made)}
+                elif options.constrained and made.task == "classify":
+                    line["constraint"] = {"regex": "|".join(map(re.escape, made.asked[0][0]))}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         return
     if options.answers:

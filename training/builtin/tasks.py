@@ -1,7 +1,8 @@
 """Turns documents into conversations: what is asked, and the answer.
 
 An answer is a list of (text, weight): training cares more for values than for the braces between them.
-JSON is written as `{"key":"value","other":1.50}`: in the order of the request, without spaces, `null` for what the text does not say.
+JSON is written as `{"key": "value", "other": 1.50}`: one line in the order of the request, as the engine's constraint has it, with `null` for
+what the text does not say.
 """
 
 import json
@@ -116,7 +117,7 @@ KINDS = {
 }
 
 # Weights of an answer's tokens.
-FORCED, VALUE, LABEL = 0.15, 1.0, 3.0
+FORCED, VALUE, LABEL = 0.3, 1.0, 3.0
 
 
 @dataclass
@@ -146,7 +147,7 @@ def write_object(pairs):
     """The weighted pieces of an object; `pairs` are (key, pieces)."""
     pieces = []
     for n, (key, value) in enumerate(pairs):
-        pieces += [("{" if n == 0 else ",", FORCED), (f'"{key}":', FORCED), *value]
+        pieces += [("{" if n == 0 else ", ", FORCED), (f'"{key}": ', FORCED), *value]
     return [*pieces, ("}", FORCED)]
 
 
@@ -158,12 +159,11 @@ def key_of(words, kind, name):
     return words.pick(special) if special and words.maybe(0.5) else words.pick(KEYS[name])
 
 
-def choose_fields(words, document, level):
+def choose_fields(words, document, most=8):
     """Some of the fields that make sense, mostly those that the document has, with their keys."""
     names = [name for name in ASKED[document.kind] if name in document.fields or words.maybe(0.15)]
     if words.maybe(0.75):
         words.chance.shuffle(names)
-    most = max(2, round(2 + 6 * level))
     names = names[: max(words.number(1, min(most, len(names))) for _ in range(2))] if names else ["date"]
     chosen, used = [], set()
     for name in names:
@@ -174,9 +174,8 @@ def choose_fields(words, document, level):
     return chosen
 
 
-def extract(words, document, level=1.0, chosen=None):
-    """Asks for fields as JSON."""
-    chosen = chosen or choose_fields(words, document, level)
+def request_fields(words, document, chosen):
+    """The request for the `chosen` (key, field) as JSON, the answer, and what was asked."""
     wanted, pairs, asked = [], [], []
     for key, name in chosen:
         value, columns = document.fields.get(name), None
@@ -188,15 +187,20 @@ def extract(words, document, level=1.0, chosen=None):
             wanted.append(f"{key} ({', '.join(shown for shown, _ in columns)})")
             pieces = [("[", FORCED)]
             for n, item in enumerate(value or []):
-                pieces += [(",", VALUE)] if n else []
+                pieces += [(", ", VALUE)] if n else []
                 pieces += write_object([(shown, write_value(item[c])) for shown, c in columns])
             pairs.append((key, [*pieces, ("]", VALUE)]))
         else:
             wanted.append(key)
             pairs.append((key, write_value(value)))
         asked.append((key, name, columns))
-    request = words.pick(WORDINGS).format(", ".join(wanted))
-    return Example("extract", [(join(words, request, document.text, 0.08), write_object(pairs))], document, asked)
+    return words.pick(WORDINGS).format(", ".join(wanted)), write_object(pairs), asked
+
+
+def extract(words, document):
+    """Asks for fields as JSON."""
+    request, answer, asked = request_fields(words, document, choose_fields(words, document))
+    return Example("extract", [(join(words, request, document.text, 0.08), answer)], document, asked)
 
 
 def join(words, request, text, after):
@@ -204,8 +208,9 @@ def join(words, request, text, after):
     return f"{text}\n\n{request}" if words.maybe(after) else f"{request}\n\n{text}"
 
 
-def question(words, document):
-    names = [name for name in QUESTIONS if name in ASKED[document.kind] and (name in document.fields or words.maybe(0.2))]
+def question(words, document, known=()):
+    """Asks for one fact in words, none of those in `known`."""
+    names = [name for name in QUESTIONS if name in ASKED[document.kind] and name not in known and (name in document.fields or words.maybe(0.2))]
     if not names or (document.kind in ("receipt", "invoice") and words.maybe(0.06)):
         if not document.fields.get("items"):
             return None
@@ -219,8 +224,8 @@ def question(words, document):
     return words.pick(asks), [(before, FORCED), (document.printed[name], VALUE), (after, VALUE)]
 
 
-def classify(words, document):
-    """Asks for the topic or mood of a text, or for the kind of document it is."""
+def choose_label(words, document):
+    """Asks for the topic or mood of a text, or for the kind of document it is: the request, the answer, all labels, what they are about."""
     if "topic" in document.fields and words.maybe(0.9):
         names, truth = {topic: entry["labels"] for topic, entry in letters.TOPICS.items()}, document.fields["topic"]
     elif "mood" in document.fields and words.maybe(0.8):
@@ -235,7 +240,31 @@ def classify(words, document):
     shown = {name: styled(names[name][0] if words.maybe(0.4) else words.pick(names[name])) for name in chosen}
     wording, divider = words.pick(TASKS)
     request = wording.format(divider.join(shown[name] for name in chosen))
-    return Example("classify", [(join(words, request, document.text, 0.08), [(shown[truth], LABEL)])], document, [(list(shown.values()), "kind" if names is KINDS else "mood" if names is MOODS else "topic", None)])
+    about = "kind" if names is KINDS else "mood" if names is MOODS else "topic"
+    return request, [(shown[truth], LABEL)], list(shown.values()), about
+
+
+def classify(words, document):
+    request, answer, labels, about = choose_label(words, document)
+    return Example("classify", [(join(words, request, document.text, 0.08), answer)], document, [(labels, about, None)])
+
+
+def follow_up(words, document, known):
+    """A further turn about the same text. It asks for nothing in `known`, so that nothing can be copied from an earlier answer."""
+    if ("topic" in document.fields or "mood" in document.fields or words.maybe(0.15)) and "label" not in known and words.maybe(0.7):
+        known.add("label")
+        return choose_label(words, document)[:2]
+    if words.maybe(0.5):
+        turn = question(words, document, known)
+        known.update(QUESTIONS)
+        return turn
+    rest = [name for name in document.fields if name in ASKED[document.kind] and name not in known]
+    if not rest:
+        return None
+    words.chance.shuffle(rest)
+    made = request_fields(words, document, [(key_of(words, document.kind, name), name) for name in rest[: words.number(1, 4)]])
+    known.update(name for _, name, _ in made[2])
+    return made[:2]
 
 
 def small_talk(words):
@@ -266,12 +295,13 @@ def example(words, level=1.0, kind=None, task=None):
             return example(words, level, kind, "extract")
         made = Example("question", [(join(words, asked[0], document.text, 0.4), asked[1])], document)
     else:
-        made = extract(words, document, level)
-    if words.maybe(0.12):
-        # A second turn about the same text.
-        asked = question(words, document)
-        if asked:
-            made.turns.append(asked)
+        made = extract(words, document)
+    # Further turns about the same text: more to learn from each document.
+    known = {name for _, name, _ in made.asked} if task == "extract" else {"label"} if task == "classify" else set(QUESTIONS)
+    while words.maybe(0.5) and len(made.turns) < 4:
+        turn = follow_up(words, document, known)
+        if turn:
+            made.turns.append(turn)
     return made
 
 

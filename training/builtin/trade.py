@@ -78,15 +78,13 @@ def sums(page, total):
     write = money.signed if signed else money.bare
     if with_tax:
         if words.maybe(0.6):
-            page.amount("subtotal", total, write(total))
-            lines.append(page.pair(page.label(*SUBTOTAL_LABELS), write(total)))
+            lines.append(page.pair(page.label(*SUBTOTAL_LABELS), page.amount("subtotal", total, write(total))))
         label = page.label(*TAX_LABELS)
         if words.maybe(0.5):
             label += words.pick((f" {rate}%", f" ({rate}%)", f" {rate} %"))
-        page.amount("tax", tax, write(tax))
-        lines.append(page.pair(label, write(tax)))
+        lines.append(page.pair(label, page.amount("tax", tax, write(tax))))
         total += tax
-    page.amount("total", total)
+    printed = page.amount("total", total)
     label = page.label(*TOTAL_LABELS)
     if money.place == "none" and words.maybe(0.75):
         # The currency is told once, beside the word for the sum, or on a line of its own.
@@ -97,7 +95,7 @@ def sums(page, total):
         page.know("currency", money.code, money.sign)
     elif money.place != "none":
         page.know("currency", money.code, money.sign)
-    lines.append(page.pair(label, money.signed(total)))
+    lines.append(page.pair(label, printed))
     return lines, total
 
 

@@ -14,6 +14,7 @@ import math
 import multiprocessing
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -33,10 +34,10 @@ BASE = {"vocab": vocabulary.SIZE, "rope_base": 1e6, "epsilon": 1e-6}
 PRESETS = {
     "cpu": {
         "shape": {**BASE, "embedding": 256, "blocks": 4, "heads": 4, "heads_kv": 2, "head": 64, "feed_forward": 512},
-        "tokens": 4096, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 20,
+        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 20,
     },
     "cuda": {
-        "shape": {**BASE, "embedding": 384, "blocks": 5, "heads": 6, "heads_kv": 3, "head": 64, "feed_forward": 1024},
+        "shape": {**BASE, "embedding": 384, "blocks": 5, "heads": 6, "heads_kv": 3, "head": 64, "feed_forward": 768},
         "tokens": 32768, "rate": 3e-3, "muon": 0.02, "workers": 12, "copying": 20,
     },
 }  # fmt: skip
@@ -263,7 +264,7 @@ def main():
 
 def train(run):
     options, state, preset = run.options, run.state, run.preset
-    tests = [item for number in range(2) for item in chunk("check", number, 1.0, run.chats, test=True, count=200)]
+    tests = [item for number in range(2) for item in chunk("check", number, 1.0, run.chats, test=True, count=120)]
     began, before, seen_before = time.time(), state["seconds"], state["seen"]
     saved = logged = began
     stop, fall = (options.minutes or math.inf) * 60, None
@@ -274,7 +275,7 @@ def train(run):
 
     def pace():
         """The share of the full rate: a warm-up, then the whole, then towards zero when the end is known."""
-        share = min(1.0, (state["step"] + 1) / 100)
+        share = min(1.0, (state["step"] + 1) / 50)
         if fall:
             at = state["seen"] if fall[0] == "tokens" else time.time() - began
             share *= min(1.0, max(0.0, 1 - (at - fall[1]) / fall[2]))
@@ -286,6 +287,8 @@ def train(run):
         for items in chunks(run, stop):
             yield from batches(items, preset["tokens"], run.order)
 
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     recent = []
     for group in groups():
         loss, right, keep = run.learn(group, pace())
@@ -301,16 +304,16 @@ def train(run):
                 state["loss"], state["right"] = 0.0, 0.0
         now = time.time()
         state["seconds"] = before + now - began
-        ended = now - began > stop or (fall and pace() <= 0)
+        ended = bool(stopped) or now - began > stop or (fall and pace() <= 0)
         if now - logged > 60 or ended:
             logged = now
             line = {**{k: round(v, 4) for k, v in state.items()}, "tokens_per_second": round((state["seen"] - seen_before) / (now - began))}
-            if ended or now - saved > 300:
+            if (ended and not stopped) or now - saved > 600:
                 line["check"] = run.check(tests)
             print(json.dumps(line), flush=True)
             with (run.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-        if ended or now - saved > 300:
+        if ended or now - saved > 600:
             saved = now
             if not options.finish:
                 run.save()
