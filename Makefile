@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench bench-peers golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench bench-peers golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -25,6 +25,9 @@ start: node_modules/.package-lock.json ## build everything and serve the page on
 serve: ## serve what is already built
 	@exec node tools/serve.mjs $(ARGS)
 
+site: wasm js ## the page as a folder for any static host: build/site
+	@node tools/site.mjs --out build/site
+
 test: $(if $(findstring browser,$(SUITES)),e2e-tools) node_modules/.package-lock.json fmt clippy ## run every check and every test
 	@$(STEP) "Building the engine for the browser, for tests" node tools/wasm.mjs --no-opt
 	@$(MAKE) --no-print-directory tsc
@@ -46,14 +49,14 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 js: node_modules/.package-lock.json
-	@$(TSC) -p pkg/tsconfig.json && $(TSC) -p pkg/tsconfig.worker.json
+	@$(TSC) -p pkg/tsconfig.json && $(TSC) -p pkg/tsconfig.worker.json && node tools/site.mjs
 
 tsc: node_modules/.package-lock.json
 	@$(STEP) "Checking types and compiling the package" $(MAKE) --no-print-directory js
 	@$(STEP) "Checking the types of the page, the tools and the tests" $(MAKE) --no-print-directory tsc-js
 
 tsc-js:
-	@$(TSC) -p www/tsconfig.json && $(TSC) -p tsconfig.json
+	@$(TSC) -p www/tsconfig.json && $(TSC) -p www/tsconfig.sw.json && $(TSC) -p tsconfig.json
 
 wasm-test: ## the Rust tests as a wasm program with SIMD, in Node
 	@node tools/test.mjs wasm
@@ -78,4 +81,4 @@ golden: ## how the recorded answers are made again
 	@cat tests/golden/README.md
 
 clean: ## remove everything that was built
-	rm -rf target tools/target pkg/dist pkg/wasm node_modules
+	rm -rf target tools/target pkg/dist pkg/wasm www/vendor build/site node_modules

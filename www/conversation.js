@@ -1,33 +1,55 @@
-// The conversation on the page. What a model says is shown as text, never as markup.
+// The conversation on the page: questions, answers that grow, thoughts, calls of tools.
 
 import { find, make } from './dom.js';
 import { duration, perSecond } from './format.js';
+import { markdown } from './markdown.js';
 
 const log = find('conversation', HTMLDivElement);
+
+/**
+ * What a visitor may do with a turn.
+ * @typedef {object} Actions
+ * @property {(text: string) => void} onEdit asks this in place of the question
+ * @property {() => void} onAgain asks for another answer
+ */
 
 /** A question, and an answer that grows. */
 export class Exchange {
   #question = make('div', 'message question');
-  #element = make('div', 'message answer');
-  #text = make('div', 'answer-text');
+  #answer = make('div', 'message answer');
   #foot = make('p', 'answer-foot');
+  #asked;
+  #actions;
+  #said = '';
+  #text = make('div', 'answer-text');
   /** @type {HTMLDetailsElement | undefined} */
   #thoughts;
   #thinkingSince = 0;
+  #frame = 0;
+  /** @type {Map<string, HTMLElement>} the calls of tools, by their ids */
+  #calls = new Map();
 
-  /** @param {string} question */
-  constructor(question) {
-    this.#question.textContent = question;
-    this.#element.setAttribute('aria-busy', 'true');
-    this.#element.append(this.#text, this.#foot);
-    log.append(this.#question, this.#element);
+  /** @param {string} question @param {Actions} actions */
+  constructor(question, actions) {
+    this.#asked = question;
+    this.#actions = actions;
+    this.#showQuestion();
+    this.#answer.setAttribute('aria-busy', 'true');
+    this.#answer.append(this.#text, this.#foot);
+    log.append(this.#question, this.#answer);
     scrollDown();
+  }
+
+  /** What was said so far. */
+  get said() {
+    return this.#said;
   }
 
   /** More of the answer. @param {string} text */
   add(text) {
     this.#endThoughts();
-    this.#grow(this.#text, text);
+    this.#said += text;
+    this.#frame ||= requestAnimationFrame(() => this.#render());
   }
 
   /** More of what the model thinks before it answers. @param {string} text */
@@ -38,27 +60,117 @@ export class Exchange {
       this.#thoughts.append(make('summary', '', 'Thinking …'), make('div', 'thoughts-text'));
       this.#text.before(this.#thoughts);
     }
-    if (this.#thoughts.lastElementChild) this.#grow(this.#thoughts.lastElementChild, text);
+    const follow = isAtEnd();
+    const element = this.#thoughts.lastElementChild;
+    if (element?.lastChild instanceof Text) element.lastChild.appendData(text);
+    else element?.append(text);
+    if (follow) scrollDown();
   }
 
-  /** @param {import('../pkg/dist/index.js').Timings | undefined} timings @param {string} [remark] */
+  /** A tool begins. @param {{ id: string, function: { name: string, arguments: string } }} call */
+  addCall({ id, function: { name, arguments: args } }) {
+    this.#endThoughts();
+    this.#finishText();
+    const element = make('details', 'call');
+    const summary = make('summary');
+    summary.append('Calls ', make('code', '', name));
+    element.append(summary, make('pre', '', args));
+    this.#calls.set(id, element);
+    this.#text.before(element);
+    this.#newText(element);
+    scrollDown();
+  }
+
+  /** A tool is done. @param {string} id @param {string} content @param {boolean} failed */
+  addResult(id, content, failed) {
+    const element = this.#calls.get(id);
+    element?.classList.toggle('failed', failed);
+    element?.append(make('p', 'soft', failed ? 'It failed:' : 'It gave:'), make('pre', '', content));
+  }
+
+  /** @param {import('./vendor/fanlight/dist/index.js').Timings | undefined} timings @param {string} [remark] */
   end(timings, remark) {
     this.#endThoughts();
-    this.#element.removeAttribute('aria-busy');
+    this.#finishText();
+    this.#answer.removeAttribute('aria-busy');
     const { predicted_n: tokens = 0, predicted_per_second: speed = 0, prompt_ms: wait = 0 } = timings ?? {};
-    this.#foot.textContent = [
+    const facts = [
       ...(tokens > 0 ? [`${tokens} tokens`] : []),
       ...(speed > 0 ? [`${perSecond(speed)} tokens/s`] : []),
       ...(wait > 0 ? [`first after ${(wait / 1000).toFixed(2)} s`] : []),
       ...(remark ? [remark] : []),
     ].join(' · ');
+    const copy = link('Copy', async () => {
+      await navigator.clipboard.writeText(this.#said);
+      copy.textContent = 'Copied';
+    });
+    this.#foot.replaceChildren(
+      make('span', 'facts', facts),
+      ...(this.#said ? [copy] : []),
+      link('Again', this.#actions.onAgain),
+    );
     scrollDown();
   }
 
-  /** It came to nothing. */
+  /** It came to nothing, or is to be replaced. */
   remove() {
+    cancelAnimationFrame(this.#frame);
     this.#question.remove();
-    this.#element.remove();
+    this.#answer.remove();
+  }
+
+  #showQuestion() {
+    const edit = link('Edit', () => this.#edit());
+    edit.setAttribute('aria-label', 'Edit the question');
+    this.#question.replaceChildren(make('span', 'question-text', this.#asked), edit);
+  }
+
+  #edit() {
+    const form = make('form', 'edit');
+    const field = make('textarea');
+    const save = make('button', 'small', 'Ask this');
+    const cancel = link('Cancel', () => {
+      this.#showQuestion();
+      this.#question.querySelector('button')?.focus();
+    });
+    field.value = this.#asked;
+    field.rows = Math.min(8, this.#asked.split('\n').length + 1);
+    field.setAttribute('aria-label', 'The question');
+    form.append(field, save, cancel);
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      if (field.value.trim()) this.#actions.onEdit(field.value);
+    });
+    field.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') cancel.click();
+      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        form.requestSubmit();
+      }
+    });
+    this.#question.replaceChildren(form);
+    field.focus();
+  }
+
+  /** All of the answer's text again: what came may change how the text before it reads. */
+  #render() {
+    this.#frame = 0;
+    const follow = isAtEnd();
+    this.#text.replaceChildren(markdown(this.#said));
+    if (follow) scrollDown();
+  }
+
+  #finishText() {
+    cancelAnimationFrame(this.#frame);
+    if (this.#said) this.#render();
+  }
+
+  /** What is said after a tool stands below its call. @param {HTMLElement} after */
+  #newText(after) {
+    if (this.#said) after.before(this.#text);
+    this.#said = '';
+    this.#text = make('div', 'answer-text');
+    after.after(this.#text);
   }
 
   #endThoughts() {
@@ -67,18 +179,14 @@ export class Exchange {
     this.#thoughts.firstElementChild.textContent = `Thought for ${duration(Math.max(1, seconds))}`;
     this.#thinkingSince = 0;
   }
-
-  /** @param {Element} element @param {string} text */
-  #grow(element, text) {
-    const follow = isAtEnd();
-    if (element.lastChild instanceof Text) element.lastChild.appendData(text);
-    else element.append(text);
-    if (follow) scrollDown();
-  }
 }
 
-export function clearConversation() {
-  log.replaceChildren();
+/** A button that looks like a word. @param {string} text @param {() => void} onClick */
+function link(text, onClick) {
+  const button = make('button', 'word', text);
+  button.type = 'button';
+  button.addEventListener('click', onClick);
+  return button;
 }
 
 /** The reader has not scrolled up to read something else. */

@@ -22,7 +22,7 @@ async function visit({ context }, address) {
     if (message.type() === 'error') complaints.push(message.text());
   });
   await page.goto(address);
-  await page.waitForSelector('#send:enabled, #problem:not([hidden])');
+  await page.waitForSelector('#send:enabled, .problem:not([hidden])');
   return { page, complaints };
 }
 
@@ -31,7 +31,7 @@ async function ask(page, text) {
   await page.fill('#question', text);
   await page.keyboard.press('Enter');
   await page.waitForSelector('.answer:last-child:not([aria-busy])');
-  return page.textContent('.answer:last-child .answer-text');
+  return page.innerText('.answer:last-child .answer-text');
 }
 
 for (const width of [1200, 360]) {
@@ -46,7 +46,7 @@ for (const width of [1200, 360]) {
     await page.waitForSelector('.answer:not([aria-busy])');
     assert.match(String(await page.textContent('.answer-text')), /^Fanlight runs small open language models/);
     assert.match(
-      String(await page.textContent('.answer-foot')),
+      String(await page.textContent('.answer-foot .facts')),
       /^\d+ tokens · [\d.]+ tokens\/s · first after [\d.]+ s$/,
     );
     assert.match(String(await ask(page, 'Recite a poem.')), /^Who has seen the wind\?\nNeither I nor you:/);
@@ -80,8 +80,8 @@ test('an answer can be stopped, and the conversation goes on', async (t) => {
     }).observe(log, { childList: true, characterData: true, subtree: true });
   });
   const stopped = String(await ask(page, 'Recite a poem.'));
-  assert.equal(await page.textContent('.answer-foot'), 'stopped');
-  assert.ok(stopped.length > 0 && stopped.length < 100, stopped);
+  assert.equal(await page.textContent('.answer-foot .facts'), 'stopped');
+  assert.ok(stopped.length > 0 && !stopped.includes('bow down their heads'), stopped);
   assert.match(String(await ask(page, 'What is Fanlight?')), /^Fanlight/);
 });
 
@@ -89,26 +89,26 @@ test('a problem is shown with its code, and the page still works', async (t) => 
   const folder = await folderOf(t, { 'page.gguf': '<!DOCTYPE html><title>Sign in</title>' });
   const server = await serve(t, { mounts: { bad: folder } });
   const { page } = await visit(await launch(t), `${server.url}www/?model=/bad/page.gguf&contextLength=128`);
-  assert.equal(await page.textContent('#problem code'), 'not-a-gguf');
-  assert.match(String(await page.textContent('#problem p')), /web page.*resolve/);
+  assert.equal(await page.textContent('#load-problem code'), 'not-a-gguf');
+  assert.match(String(await page.textContent('#load-problem p')), /web page.*resolve/);
 
   await page.click('#choose');
   await page.click('#models li:first-child button');
   await page.waitForSelector('#send:enabled');
-  assert.equal(await page.isVisible('#problem'), false);
+  assert.equal(await page.isVisible('#load-problem'), false);
   await page.fill('#question', 'word '.repeat(500));
   await page.keyboard.press('Enter');
-  await page.waitForSelector('#problem:not([hidden])');
-  assert.equal(await page.textContent('#problem code'), 'context-full');
+  await page.waitForSelector('#chat-problem:not([hidden])');
+  assert.equal(await page.textContent('#chat-problem code'), 'context-full');
   assert.match(await page.inputValue('#question'), /^word word/); // to be shortened
   assert.match(String(await ask(page, 'Hello!')), /^Hello!/);
-  assert.equal(await page.isVisible('#problem'), false);
+  assert.equal(await page.isVisible('#chat-problem'), false);
 });
 
 test('a model from a file: by the picker, and dropped on the page', async (t) => {
   const server = await serve(t);
   const { page } = await visit(await launch(t), `${server.url}www/?model=/missing.gguf`);
-  assert.equal(await page.textContent('#problem code'), 'network');
+  assert.equal(await page.textContent('#load-problem code'), 'network');
   await page.click('#choose');
   await page.setInputFiles('#file', path.join(ROOT, TINY));
   await page.waitForSelector('#send:enabled');
@@ -140,7 +140,7 @@ test('what a model says is text, never markup that runs', async (t) => {
   assert.match(String(await ask(page, 'Recite a poem.')), /^<b> has seen the wind\?/);
   const question = '<script>document.title = "owned"</script><i>slanted</i>';
   await ask(page, question);
-  assert.equal(await page.textContent('.question >> nth=1'), question);
+  assert.equal(await page.textContent('.question-text >> nth=1'), question);
   assert.equal(await page.locator('.message :is(b, i, script), #mode img').count(), 0);
   assert.equal(await page.title(), 'Fanlight');
 });

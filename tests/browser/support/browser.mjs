@@ -24,6 +24,7 @@ const CSP = [
   "connect-src 'self'",
   "style-src 'self'",
   "img-src 'self'",
+  "manifest-src 'self'",
 ].join('; ');
 
 /** The ways to share the work that every text has to come out of the same. */

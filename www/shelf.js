@@ -1,17 +1,18 @@
-// Where a model comes from: the list, an address, a file, or a file that is dropped on the page.
+// The shelf: where a model comes from. The list, an address, a file, or a file that is dropped on the page.
 
 import { find, make } from './dom.js';
+import { takeDrops } from './drop.js';
 import { bytes } from './format.js';
 import { knownModels } from './models.js';
 
-/** @typedef {{ name: string, source: string | File | File[], suggestions?: string[] }} Choice */
+/** @typedef {import('./engine.js').Choice} Choice */
 
 /**
- * Wires the dialog and the drop target.
+ * Wires the dialog, and takes GGUF files that are dropped.
  * @param {(choice: Choice) => void} onChoose
  */
-export function setUpPicker(onChoose) {
-  const dialog = find('picker', HTMLDialogElement);
+export function setUpShelf(onChoose) {
+  const dialog = find('shelf', HTMLDialogElement);
   const address = find('address', HTMLInputElement);
   const file = find('file', HTMLInputElement);
 
@@ -20,9 +21,8 @@ export function setUpPicker(onChoose) {
     dialog.close();
     onChoose(choice);
   };
-  /** @param {FileList | undefined | null} list */
-  const chooseFiles = (list) => {
-    const files = [...(list ?? [])];
+  /** @param {File[]} files */
+  const chooseFiles = (files) => {
     const [first] = files;
     if (first) choose({ name: first.name, source: files.length === 1 ? first : files });
   };
@@ -52,35 +52,18 @@ export function setUpPicker(onChoose) {
     choose({ name: nameOf(address.value), source: address.value });
   });
   file.addEventListener('change', () => {
-    chooseFiles(file.files);
+    chooseFiles([...(file.files ?? [])]);
     file.value = ''; // so that the same file can be chosen again
   });
-  setUpDrop(chooseFiles);
+  takeDrops((files) => {
+    const models = files.filter(({ name }) => name.endsWith('.gguf'));
+    chooseFiles(models);
+    return models.length > 0;
+  });
 }
 
 /** The last part of an address. @param {string} address */
 export function nameOf(address) {
   const path = new URL(address, document.baseURI).pathname;
   return decodeURIComponent(path.slice(path.lastIndexOf('/') + 1)) || address;
-}
-
-/** @param {(files: FileList | undefined) => void} onDrop */
-function setUpDrop(onDrop) {
-  const veil = find('drop', HTMLDivElement);
-  /** @param {DragEvent} event */
-  const hasFiles = (event) => event.dataTransfer?.types.includes('Files') ?? false;
-  addEventListener('dragover', (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    veil.hidden = false;
-  });
-  addEventListener('dragleave', (event) => {
-    if (!event.relatedTarget) veil.hidden = true; // it left the window
-  });
-  addEventListener('drop', (event) => {
-    veil.hidden = true;
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    onDrop(event.dataTransfer?.files);
-  });
 }

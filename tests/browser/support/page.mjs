@@ -1,0 +1,20 @@
+// The demo page, for its tests.
+
+/**
+ * Opens the page and waits until its model is ready.
+ * @param {import('playwright-core').BrowserContext} context
+ * @param {string} address
+ */
+export async function ready(context, address) {
+  const page = await context.newPage();
+  await page.goto(address);
+  await loaded(page);
+  return page;
+}
+
+/** Until the model is ready, or could not be loaded. @param {import('playwright-core').Page} page */
+export async function loaded(page) {
+  await page.waitForFunction(() => document.body.dataset['status'] === 'ready' || document.querySelector('.problem:not([hidden])'));
+  const problem = page.locator('.problem:visible');
+  if (await problem.count()) throw new Error(await problem.innerText());
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env node
+// Brings what the page needs from elsewhere into www/vendor/, and makes a static site of it all.
+
+import { existsSync } from 'node:fs';
+import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+
+const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (a link to pkg/), marked and DOMPurify
+(Markdown to safe elements), tesseract.js (text from images), and the list of files that an offline page needs
+
+  --out DIR   also copies the whole site, ready for any static host, to DIR, which is emptied first
+  --help      this text
+
+The language data of tesseract.js (eng.traineddata) is taken from TESSDATA, or from Debian's package tesseract-ocr-eng; without
+it the page reads text, but no images.`;
+
+const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const WWW = path.join(ROOT, 'www');
+const VENDOR = path.join(WWW, 'vendor');
+const MODULES = path.join(ROOT, 'node_modules');
+const TESSDATA = [
+  process.env.TESSDATA ?? '',
+  '/usr/share/tesseract-ocr/5/tessdata',
+  '/usr/share/tesseract-ocr/4.00/tessdata',
+  '/usr/share/tessdata',
+];
+
+/** Loaded only when they are used, so they are not part of the first visit. */
+const LATER = /^(models|vendor\/ocr|examples)\//;
+
+async function fillVendor() {
+  await rm(VENDOR, { recursive: true, force: true });
+  await mkdir(VENDOR, { recursive: true });
+  await symlink('../../pkg', path.join(VENDOR, 'fanlight'));
+  await bundle('marked', 'marked/lib/marked.d.ts');
+  await bundle('dompurify', 'dompurify/dist/purify.es.d.mts');
+  await copyOcr();
+  const files = (await pageFiles()).filter((file) => !LATER.test(file));
+  await writeFile(path.join(VENDOR, 'files.json'), `${JSON.stringify(files, null, 1)}\n`);
+}
+
+/**
+ * One module of a library, small, with its types and its licence beside it.
+ * @param {string} name
+ * @param {string} types
+ */
+async function bundle(name, types) {
+  const outfile = path.join(VENDOR, `${name}.js`);
+  await build({
+    stdin: {
+      contents: name === 'marked' ? `export * from 'marked'` : `export { default } from '${name}'`,
+      resolveDir: ROOT,
+    },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'inline',
+    outfile,
+    logLevel: 'error',
+  });
+  await cp(path.join(MODULES, types), outfile.replace(/\.js$/, '.d.ts'));
+}
+
+/** The reader of images: its code, the builds of its engine that browsers with SIMD use, and the data of one language. */
+async function copyOcr() {
+  const ocr = path.join(VENDOR, 'ocr');
+  await mkdir(ocr, { recursive: true });
+  await cp(path.join(MODULES, 'tesseract.js/dist/tesseract.esm.min.js'), path.join(ocr, 'tesseract.js'));
+  await cp(path.join(MODULES, 'tesseract.js/dist/worker.min.js'), path.join(ocr, 'worker.js'));
+  for (const build of ['simd-lstm', 'relaxedsimd-lstm', 'lstm']) {
+    const name = `tesseract-core-${build}.wasm.js`;
+    await cp(path.join(MODULES, 'tesseract.js-core', name), path.join(ocr, name));
+  }
+  const data = TESSDATA.map((folder) => path.join(folder, 'eng.traineddata')).find((file) => existsSync(file));
+  if (data) await cp(data, path.join(ocr, 'eng.traineddata'), { dereference: true });
+  else console.log('site.mjs: no eng.traineddata here (package tesseract-ocr-eng): the page will not read images');
+}
+
+/** What the page is made of, by addresses relative to it. Of the package, what browsers load; not the two big engines. */
+async function pageFiles() {
+  const entries = await readdir(WWW, { recursive: true, withFileTypes: true });
+  const own = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(WWW, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^sw\.js$/.test(file));
+  const dist = await readdir(path.join(ROOT, 'pkg/dist')).catch(() => []);
+  const glue = ['relaxed', 'simd128'].map((build) => `wasm/${build}/fanlight.js`);
+  const shared = [...dist.filter((file) => file.endsWith('.js')).map((file) => `dist/${file}`), ...glue];
+  return [...own, ...shared.map((file) => `vendor/fanlight/${file}`)].sort();
+}
+
+/** @param {string} out */
+async function writeSite(out) {
+  for (const build of ['relaxed', 'simd128']) await stat(path.join(ROOT, `pkg/wasm/${build}/fanlight_bg.wasm`));
+  await rm(out, { recursive: true, force: true });
+  const files = await pageFiles();
+  const engines = ['relaxed', 'simd128'].map((build) => `vendor/fanlight/wasm/${build}/fanlight_bg.wasm`);
+  for (const file of [...files, ...engines, 'sw.js', 'vendor/files.json']) {
+    await cp(path.join(WWW, file), path.join(out, file), { dereference: true });
+  }
+  await writeFile(path.join(out, '.nojekyll'), ''); // GitHub Pages: as it is
+  const { version } = JSON.parse(await readFile(path.join(ROOT, 'pkg/package.json'), 'utf8'));
+  console.log(`site.mjs: Fanlight ${version}, ${files.length + engines.length + 3} files in ${out}`);
+}
+
+const { values } = parseArgs({ options: { out: { type: 'string' }, help: { type: 'boolean', default: false } } });
+if (values.help) {
+  console.log(HELP);
+} else {
+  await fillVendor();
+  if (values.out) await writeSite(path.resolve(values.out));
+}

@@ -1,0 +1,16 @@
+// The service worker, which keeps the page itself for visits without the network. The model is kept by the package.
+
+/** Registers it where there is one; without it, everything but that works. */
+export function setUpOffline() {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker) return; // a page that did not come over https, or from this machine
+  serviceWorker
+    .register('sw.js')
+    .then(() => serviceWorker.ready)
+    .then(({ active }) => {
+      // What came before the worker could see it: above all the engine that this browser uses.
+      const came = performance.getEntriesByType('resource').map(({ name }) => name);
+      active?.postMessage({ keep: came.filter((url) => url.startsWith(new URL('.', document.baseURI).href)) });
+    })
+    .catch(() => {}); // refused: private windows and the like
+}

@@ -1,0 +1,96 @@
+// The panel that lists every request of this page: what the browser's own record of it says.
+
+import { find, make } from './dom.js';
+import { engine } from './engine.js';
+import { bytes } from './format.js';
+
+/** @typedef {{ url: string, at: number, bytes: number, what: string }} Request */
+
+/** @type {Request[]} */
+const requests = [];
+/** When the model was ready, in milliseconds since the page began; before that, nothing. @type {number | undefined} */
+let readyAt;
+let show = () => {};
+
+/** Begins to watch, and wires the panel. */
+export function setUpPrivate() {
+  const dialog = find('private', HTMLDialogElement);
+  const open = find('open-private', HTMLButtonElement);
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      if (!(entry instanceof PerformanceResourceTiming) || !/^https?:/.test(entry.name)) continue;
+      requests.push({ url: entry.name, at: entry.startTime, bytes: entry.transferSize, what: entry.initiatorType });
+    }
+    update();
+  }).observe({ type: 'resource', buffered: true });
+
+  const update = () => {
+    const count = sinceReady().length;
+    open.textContent = readyAt === undefined ? 'Private' : `${count} ${count === 1 ? 'request' : 'requests'}`;
+    open.title = 'What this page has asked of the network since the model was ready';
+    if (dialog.open) show();
+  };
+  show = () => find('private-body', HTMLDivElement).replaceChildren(...body());
+
+  engine.addEventListener('change', () => {
+    readyAt = engine.status === 'ready' ? performance.now() : undefined;
+    update();
+  });
+  open.addEventListener('click', () => {
+    show();
+    dialog.showModal();
+  });
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog) dialog.close(); // beside it
+  });
+}
+
+/** Requests that began after the model was ready. */
+function sinceReady() {
+  return readyAt === undefined ? [] : requests.filter(({ at }) => at > (readyAt ?? 0));
+}
+
+function body() {
+  const since = sinceReady();
+  const none = make('p', 'verdict');
+  const count = make('strong', '', String(since.length));
+  const tail =
+    readyAt === undefined ? ' requests. No model is loaded yet.' : ` ${since.length === 1 ? 'request' : 'requests'} since the model was ready.`;
+  none.append(count, tail);
+  const how = make(
+    'p',
+    'soft',
+    'The model runs in this tab. What you type, drop or paste is never sent: there is nobody to send it to. Below is all that ' +
+      'this page has asked of the network since you opened it, from the browser’s own record. Look at its developer tools, or ' +
+      'switch the network off: everything goes on.',
+  );
+  return [
+    none,
+    how,
+    ...[...engine.downloads].map(([url, size]) => part('The model, read by a worker', [{ url, at: 0, bytes: size, what: '' }])),
+    ...(since.length > 0 ? [part('Since the model was ready', since)] : []),
+    part('The page itself', requests.filter((each) => !since.includes(each)), true),
+  ];
+}
+
+/** @param {string} title @param {Request[]} list @param {boolean} [closed] */
+function part(title, list, closed = false) {
+  const element = make('details', 'requests');
+  element.open = !closed;
+  const sum = list.reduce((sum, each) => sum + each.bytes, 0);
+  element.append(make('summary', '', `${title}: ${list.length}${sum > 0 ? `, ${bytes(sum)}` : ''}`));
+  const rows = make('ul');
+  rows.append(
+    ...list.map(({ url, bytes: size }) => {
+      const row = make('li');
+      const { origin, pathname } = new URL(url);
+      row.append(
+        make('span', '', origin === location.origin ? pathname : url),
+        make('span', 'soft', size > 0 ? bytes(size) : 'kept here'),
+      );
+      return row;
+    }),
+  );
+  element.append(rows);
+  return element;
+}
