@@ -6,9 +6,9 @@ import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 
-const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (a link to pkg/), marked and DOMPurify
+const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (made smaller), marked and DOMPurify
 (Markdown to safe elements), tesseract.js (text from images), and the list of files that an offline page needs
 
   --out DIR   also copies the whole site, ready for any static host, to DIR, which is emptied first
@@ -34,12 +34,26 @@ const LATER = /^(models|vendor\/ocr|examples)\//;
 async function fillVendor() {
   await rm(VENDOR, { recursive: true, force: true });
   await mkdir(VENDOR, { recursive: true });
-  await symlink('../../pkg', path.join(VENDOR, 'fanlight'));
+  await copyPackage();
   await bundle('marked', 'marked/lib/marked.d.ts');
   await bundle('dompurify', 'dompurify/dist/purify.es.d.mts');
   await copyOcr();
   const files = (await pageFiles()).filter((file) => !LATER.test(file));
   await writeFile(path.join(VENDOR, 'files.json'), `${JSON.stringify(files, null, 1)}\n`);
+}
+
+/** This package: its modules without comments and white space, and a link to its engines. */
+async function copyPackage() {
+  const [from, to] = [path.join(ROOT, 'pkg/dist'), path.join(VENDOR, 'fanlight/dist')];
+  await mkdir(to, { recursive: true });
+  await symlink('../../../pkg/wasm', path.join(VENDOR, 'fanlight/wasm'));
+  const modules = (await readdir(from)).filter((name) => name.endsWith('.js'));
+  for (const name of modules) {
+    const options = { minifyWhitespace: true, minifySyntax: true, target: 'es2022', legalComments: 'none' };
+    const { code } = await transform(await readFile(path.join(from, name), 'utf8'), /** @type {any} */ (options));
+    await writeFile(path.join(to, name), code);
+  }
+  await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
 }
 
 /**
@@ -87,10 +101,8 @@ async function pageFiles() {
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(WWW, path.join(entry.parentPath, entry.name)))
     .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^sw\.js$/.test(file));
-  const dist = await readdir(path.join(ROOT, 'pkg/dist')).catch(() => []);
-  const glue = ['relaxed', 'simd128'].map((build) => `wasm/${build}/fanlight.js`);
-  const shared = [...dist.filter((file) => file.endsWith('.js')).map((file) => `dist/${file}`), ...glue];
-  return [...own, ...shared.map((file) => `vendor/fanlight/${file}`)].sort();
+  const glue = ['relaxed', 'simd128'].map((build) => `vendor/fanlight/wasm/${build}/fanlight.js`);
+  return [...own, ...glue].sort();
 }
 
 /** @param {string} out */
