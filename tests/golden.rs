@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use fanlight::gguf::Gguf;
-use fanlight::kernels::Form;
 use fanlight::kernels::cache::KvType;
+use fanlight::kernels::{Dot, Form};
 use fanlight::model::Options;
 use fanlight::source::ByteSource;
 
@@ -182,7 +182,7 @@ fn quantised_models_are_no_further_from_exact_than_ggml() {
         let figure = |key: &str| figures["ggml_vs_exact"][key].as_f64().unwrap() as f32;
         let (max, mean) = (figure("max_abs_diff"), figure("mean_abs_diff"));
         // Both forms that activations have in one build or another.
-        for form in [Form::I16, Form::I8] {
+        for form in [Form::I16, Form::I8(Dot::Pairs)] {
             let options = Options {
                 kv_type: KvType::F32,
                 activations: Some(form),

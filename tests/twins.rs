@@ -8,6 +8,7 @@ mod random;
 use blocks::random_rows;
 use fanlight::kernels::activations::{Super8, Super16};
 use fanlight::kernels::packed::{Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles};
+use fanlight::kernels::simd::inner::{Fours, Pairs};
 use fanlight::kernels::{lanes, scalar, simd};
 use fanlight::quant::Type;
 use random::Random;
@@ -67,16 +68,52 @@ fn twelve<G: Group>(ty: Type, kernel: Kernel<G, Super16>, twin: Kernel<G, Super1
 
 #[test]
 fn q4_0_and_q4_1() {
-    eight::<Group0<Nibbles>>(Type::Q4_0, simd::legacy::vector8, scalar::legacy::vector8);
-    eight::<Group1<Nibbles>>(Type::Q4_1, simd::legacy::vector8, scalar::legacy::vector8);
+    eight::<Group0<Nibbles>>(
+        Type::Q4_0,
+        simd::legacy::vector8::<_, Pairs>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group0<Nibbles>>(
+        Type::Q4_0,
+        simd::legacy::vector8::<_, Fours>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group1<Nibbles>>(
+        Type::Q4_1,
+        simd::legacy::vector8::<_, Pairs>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group1<Nibbles>>(
+        Type::Q4_1,
+        simd::legacy::vector8::<_, Fours>,
+        scalar::legacy::vector8,
+    );
     twelve::<Group0<Nibbles>>(Type::Q4_0, simd::legacy::vector16, scalar::legacy::vector16);
     twelve::<Group1<Nibbles>>(Type::Q4_1, simd::legacy::vector16, scalar::legacy::vector16);
 }
 
 #[test]
 fn q5_0_and_q5_1() {
-    eight::<Group0<Fives>>(Type::Q5_0, simd::legacy::vector8, scalar::legacy::vector8);
-    eight::<Group1<Fives>>(Type::Q5_1, simd::legacy::vector8, scalar::legacy::vector8);
+    eight::<Group0<Fives>>(
+        Type::Q5_0,
+        simd::legacy::vector8::<_, Pairs>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group0<Fives>>(
+        Type::Q5_0,
+        simd::legacy::vector8::<_, Fours>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group1<Fives>>(
+        Type::Q5_1,
+        simd::legacy::vector8::<_, Pairs>,
+        scalar::legacy::vector8,
+    );
+    eight::<Group1<Fives>>(
+        Type::Q5_1,
+        simd::legacy::vector8::<_, Fours>,
+        scalar::legacy::vector8,
+    );
     twelve::<Group0<Fives>>(Type::Q5_0, simd::legacy::vector16, scalar::legacy::vector16);
     twelve::<Group1<Fives>>(Type::Q5_1, simd::legacy::vector16, scalar::legacy::vector16);
 }
@@ -88,15 +125,18 @@ fn q8_0() {
 
 #[test]
 fn q4_k_and_q5_k() {
-    eight::<GroupK<Nibbles>>(Type::Q4K, simd::k::vector8, scalar::k::vector8);
-    eight::<GroupK<Fives>>(Type::Q5K, simd::k::vector8, scalar::k::vector8);
+    eight::<GroupK<Nibbles>>(Type::Q4K, simd::k::vector8::<_, Pairs>, scalar::k::vector8);
+    eight::<GroupK<Nibbles>>(Type::Q4K, simd::k::vector8::<_, Fours>, scalar::k::vector8);
+    eight::<GroupK<Fives>>(Type::Q5K, simd::k::vector8::<_, Pairs>, scalar::k::vector8);
+    eight::<GroupK<Fives>>(Type::Q5K, simd::k::vector8::<_, Fours>, scalar::k::vector8);
     twelve::<GroupK<Nibbles>>(Type::Q4K, simd::k::vector16, scalar::k::vector16);
     twelve::<GroupK<Fives>>(Type::Q5K, simd::k::vector16, scalar::k::vector16);
 }
 
 #[test]
 fn q6_k() {
-    eight::<GroupQ6K>(Type::Q6K, simd::q6_k::vector8, scalar::q6_k::vector8);
+    eight::<GroupQ6K>(Type::Q6K, simd::q6_k::vector8::<Pairs>, scalar::q6_k::vector8);
+    eight::<GroupQ6K>(Type::Q6K, simd::q6_k::vector8::<Fours>, scalar::q6_k::vector8);
     twelve::<GroupQ6K>(Type::Q6K, simd::q6_k::vector16, scalar::q6_k::vector16);
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { RunningDigest } from './blocks.js';
-import type { KvType } from './protocol.js';
+import type { Kernel, KvType } from './protocol.js';
 
 /** One file of the model, readable at any place. Synchronous: the engine reads while it loads. */
 export interface Source {
@@ -32,6 +32,7 @@ export interface EngineInfo {
   readonly parameters: number;
   readonly contextLength: number;
   readonly kvType: KvType;
+  readonly kernel: Kernel;
   readonly quantization: string;
   readonly vocabularySize: number;
   /** Bytes of weights, cache and buffers in this shard's memory. */

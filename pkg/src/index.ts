@@ -31,7 +31,7 @@ export type {
   Verification,
 } from './models.js';
 export type * from './openai.js';
-export type { Build, KvType } from './protocol.js';
+export type { Build, Kernel, KvType } from './protocol.js';
 export type { ModelPart } from './sources.js';
 export type { Stream } from './stream.js';
 export type { RunnableTool, RunToolsEvent, RunToolsParams, RunToolsResult, ToolContext } from './tools.js';

@@ -140,6 +140,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     vocabularySize: leader.vocabularySize,
     contextLength: leader.contextLength,
     kvType: leader.kvType,
+    kernel: leader.kernel,
     weightBytes: sum('weightBytes'),
     kvBytes: sum('kvBytes'),
     bufferBytes: sum('bufferBytes'),

@@ -15,7 +15,7 @@ import type {
   RequestOptions,
 } from './openai.js';
 import { type Checked, checkChat, checkCompletion, checkTokens, flag, isObject, known } from './params.js';
-import type { Build, KvType } from './protocol.js';
+import type { Build, Kernel, KvType } from './protocol.js';
 import type { Stream } from './stream.js';
 import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
 
@@ -31,6 +31,11 @@ export interface ModelInfo {
   readonly contextLength: number;
   /** How keys and values are kept. */
   readonly kvType: KvType;
+  /**
+   * What weights of up to six bits are multiplied with: sixteen-bit activations, or eight-bit ones by the dot product of pairs or
+   * of fours: the first worker took what ran faster here when the model was loaded. The results are the same.
+   */
+  readonly kernel: Kernel;
   /** Bytes in the memories of all shards: weights, cache, and everything else. */
   readonly weightBytes: number;
   readonly kvBytes: number;

@@ -117,6 +117,9 @@ export interface OpenParams {
   readonly link: Link;
 }
 
+/** How weights of up to six bits are multiplied: see `ModelInfo.kernel`. */
+export type Kernel = 'f32' | 'i16' | 'i8x2' | 'i8x4';
+
 /** How keys and values are kept: see `LoadOptions.kvType`. */
 export type KvType = 'f32' | 'f16' | 'q16' | 'q8';
 

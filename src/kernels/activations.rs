@@ -1,6 +1,7 @@
 //! A batch of token vectors, in the forms that kernels read.
 
 use crate::error::{Error, Kind, Result};
+use crate::kernels::lanes;
 use crate::kernels::simd::quantise;
 
 /// A form of the activations: what a matrix multiplies with.
@@ -8,10 +9,31 @@ use crate::kernels::simd::quantise;
 pub enum Form {
     /// As they are, opposite float weights and the formats without a fast path.
     F32,
-    /// Eight bits, a scale per 32 values: opposite the 8-bit dot product of relaxed SIMD.
-    I8,
+    /// Eight bits, a scale per 32 values: opposite a dot product of bytes.
+    I8(Dot),
     /// Twelve bits, a scale per 256 values: opposite the 16-bit dot product that every browser has.
     I16,
+}
+
+impl Form {
+    /// The best of this build for the formats of up to six bits, if nothing was timed.
+    pub fn of_this_build() -> Form {
+        if lanes::RELAXED {
+            Form::I8(Dot::Pairs)
+        } else {
+            Form::I16
+        }
+    }
+}
+
+/// The dot product of bytes of which relaxed SIMD has two. Both give the same bits; which is faster is the machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dot {
+    /// Pairs, summed in 16 bits: `i16x8_relaxed_dot_i8x16_i7x16_s`. Two instructions on x86 of any age.
+    Pairs,
+    /// Fours, summed in 32 bits: `i32x4_relaxed_dot_i8x16_i7x16_add_s`. One instruction with AVX-VNNI and with Arm's SDOT, five
+    /// elsewhere.
+    Fours,
 }
 
 /// 32 activations as bytes. What formats with an offset subtract is here as well, split over the lanes of 16 bits in which
@@ -213,9 +235,9 @@ impl Activations {
         let supers = self.tokens * self.cols.div_ceil(256);
         match form {
             Form::F32 => {}
-            Form::I8 if self.ready8 => {}
+            Form::I8(_) if self.ready8 => {}
             Form::I16 if self.ready16 => {}
-            Form::I8 => {
+            Form::I8(_) => {
                 quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
                 self.ready8 = true;
             }
@@ -243,7 +265,7 @@ impl Activations {
 
     /// The batch in eight bits: super-block `s` of token `t` is number `s * tokens + t`.
     pub(super) fn supers8(&self) -> &[Super8] {
-        assert!(self.ready8, "prepare(Form::I8) comes before multiplication");
+        assert!(self.ready8, "prepare(Form::I8(_)) comes before multiplication");
         &self.supers8[..self.tokens * self.cols.div_ceil(256)]
     }
 

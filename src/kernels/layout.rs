@@ -1,13 +1,13 @@
 //! How the weights of a matrix lie in memory, and which kernels read them so.
 
 use crate::error::{Error, Kind, Result};
-use crate::kernels::activations::{Activations, Form, filled};
+use crate::kernels::activations::{Activations, Dot, Form, filled};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
 use crate::kernels::packed::{
     BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
 };
 use crate::kernels::simd::drive::{Shape, batch};
-use crate::kernels::simd::inner::Product;
+use crate::kernels::simd::inner::{Fours, Pairs, Product};
 use crate::kernels::simd::legacy::Legacy;
 use crate::kernels::simd::{float, k, legacy, q6_k, q8_0};
 use crate::quant::{self, Type};
@@ -339,9 +339,9 @@ const EIGHT_BITS: bool = lanes::RELAXED || cfg!(not(all(target_arch = "wasm32", 
 
 /// The forms of the formats with up to six bits.
 const BOTH: &[Form] = if lanes::RELAXED {
-    &[Form::I8, Form::I16]
+    &[Form::I8(Dot::Pairs), Form::I8(Dot::Fours), Form::I16]
 } else if EIGHT_BITS {
-    &[Form::I16, Form::I8]
+    &[Form::I16, Form::I8(Dot::Pairs), Form::I8(Dot::Fours)]
 } else {
     &[Form::I16]
 };
@@ -361,18 +361,23 @@ impl<C: Product + BlockK + Send + Sync + 'static> Kernels for GroupK<C> {
     const FORMS: &'static [Form] = BOTH;
 
     fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
-        if EIGHT_BITS && form == Form::I8 {
-            k::vector8(groups, per_row, x.supers8(), out);
-        } else {
-            k::vector16(groups, per_row, x.supers16(), out);
+        match form {
+            Form::I8(Dot::Pairs) if EIGHT_BITS => k::vector8::<C, Pairs>(groups, per_row, x.supers8(), out),
+            Form::I8(Dot::Fours) if EIGHT_BITS => k::vector8::<C, Fours>(groups, per_row, x.supers8(), out),
+            _ => k::vector16(groups, per_row, x.supers16(), out),
         }
     }
 
     fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
-        if EIGHT_BITS && form == Form::I8 {
-            batch::<k::Batch8<C>, 4, 2>(&mut k::Panel8::empty(), groups, shape, x.supers8(), out);
-        } else {
-            batch::<k::Batch16<C>, 2, 4>(&mut k::Panel16::empty(), groups, shape, x.supers16(), out);
+        let panel = &mut k::Panel8::empty();
+        match form {
+            Form::I8(Dot::Pairs) if EIGHT_BITS => {
+                batch::<k::Batch8<C, Pairs>, 4, 2>(panel, groups, shape, x.supers8(), out)
+            }
+            Form::I8(Dot::Fours) if EIGHT_BITS => {
+                batch::<k::Batch8<C, Fours>, 4, 2>(panel, groups, shape, x.supers8(), out)
+            }
+            _ => batch::<k::Batch16<C>, 2, 4>(&mut k::Panel16::empty(), groups, shape, x.supers16(), out),
         }
     }
 }
@@ -387,20 +392,30 @@ macro_rules! legacy_kernels {
             const FORMS: &'static [Form] = BOTH;
 
             fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
-                if EIGHT_BITS && form == Form::I8 {
-                    legacy::vector8(groups, per_row, x.supers8(), out);
-                } else {
-                    legacy::vector16(groups, per_row, x.supers16(), out);
+                match form {
+                    Form::I8(Dot::Pairs) if EIGHT_BITS => {
+                        legacy::vector8::<Self, Pairs>(groups, per_row, x.supers8(), out)
+                    }
+                    Form::I8(Dot::Fours) if EIGHT_BITS => {
+                        legacy::vector8::<Self, Fours>(groups, per_row, x.supers8(), out)
+                    }
+                    _ => legacy::vector16(groups, per_row, x.supers16(), out),
                 }
             }
 
             fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
-                if EIGHT_BITS && form == Form::I8 {
-                    let panel = &mut legacy::Panel8::empty();
-                    batch::<legacy::Batch8<Self>, 4, 2>(panel, groups, shape, x.supers8(), out);
-                } else {
-                    let panel = &mut legacy::Panel16::empty();
-                    batch::<legacy::Batch16<Self>, 4, 2>(panel, groups, shape, x.supers16(), out);
+                let panel = &mut legacy::Panel8::empty();
+                match form {
+                    Form::I8(Dot::Pairs) if EIGHT_BITS => {
+                        batch::<legacy::Batch8<Self, Pairs>, 4, 2>(panel, groups, shape, x.supers8(), out)
+                    }
+                    Form::I8(Dot::Fours) if EIGHT_BITS => {
+                        batch::<legacy::Batch8<Self, Fours>, 4, 2>(panel, groups, shape, x.supers8(), out)
+                    }
+                    _ => {
+                        let panel = &mut legacy::Panel16::empty();
+                        batch::<legacy::Batch16<Self>, 4, 2>(panel, groups, shape, x.supers16(), out);
+                    }
                 }
             }
         }
@@ -414,18 +429,30 @@ impl Kernels for GroupQ6K {
     const FORMS: &'static [Form] = BOTH;
 
     fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
-        if EIGHT_BITS && form == Form::I8 {
-            q6_k::vector8(groups, per_row, x.supers8(), out);
-        } else {
-            q6_k::vector16(groups, per_row, x.supers16(), out);
+        match form {
+            Form::I8(Dot::Pairs) if EIGHT_BITS => q6_k::vector8::<Pairs>(groups, per_row, x.supers8(), out),
+            Form::I8(Dot::Fours) if EIGHT_BITS => q6_k::vector8::<Fours>(groups, per_row, x.supers8(), out),
+            _ => q6_k::vector16(groups, per_row, x.supers16(), out),
         }
     }
 
     fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
-        if EIGHT_BITS && form == Form::I8 {
-            batch::<q6_k::Batch8, 2, 4>(&mut q6_k::Panel8::empty(), groups, shape, x.supers8(), out);
-        } else {
-            batch::<q6_k::Batch16, 2, 4>(&mut q6_k::Panel16::empty(), groups, shape, x.supers16(), out);
+        match form {
+            Form::I8(Dot::Pairs) if EIGHT_BITS => batch::<q6_k::Batch8<Pairs>, 2, 4>(
+                &mut q6_k::Panel8::empty(),
+                groups,
+                shape,
+                x.supers8(),
+                out,
+            ),
+            Form::I8(Dot::Fours) if EIGHT_BITS => batch::<q6_k::Batch8<Fours>, 2, 4>(
+                &mut q6_k::Panel8::empty(),
+                groups,
+                shape,
+                x.supers8(),
+                out,
+            ),
+            _ => batch::<q6_k::Batch16, 2, 4>(&mut q6_k::Panel16::empty(), groups, shape, x.supers16(), out),
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod activations;
 pub mod attention;
 pub mod cache;
+pub mod choice;
 pub mod lanes;
 mod layout;
 pub mod matrix;
@@ -17,6 +18,6 @@ pub mod rope;
 pub mod scalar;
 pub mod simd;
 
-pub use activations::{Activations, Form};
+pub use activations::{Activations, Dot, Form};
 pub use matrix::{Matrix, multiply, multiply_as};
 pub use simd::vector;

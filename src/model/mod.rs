@@ -106,6 +106,11 @@ pub struct State {
 }
 
 impl Model {
+    /// The form of the activations for matrices of up to six bits.
+    pub fn form(&self) -> Form {
+        self.state.form.unwrap_or(Form::of_this_build())
+    }
+
     /// Checks the file against its architecture and allocates this shard's weights and buffers. Then
     /// [`Weights::load_step`] brings the weights in.
     pub fn new(gguf: &Gguf, options: &Options) -> Result<Model> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::gguf::Gguf;
+use crate::kernels::{Dot, Form};
 use crate::model::Model;
 use crate::quant::Type;
 
@@ -28,6 +29,9 @@ pub struct Info {
     pub block_count: usize,
     /// How keys and values are kept.
     pub kv_type: &'static str,
+    /// What the weights of up to six bits are multiplied with: `i16`, sixteen-bit activations; `i8x2` or `i8x4`, eight-bit ones
+    /// by the dot product of pairs or of fours, whichever this machine runs faster.
+    pub kernel: &'static str,
     /// Bytes of this shard's weights in memory.
     pub weight_bytes: usize,
     /// Bytes of this shard's KV cache when the context is full.
@@ -49,6 +53,12 @@ impl Info {
             vocabulary_size: model.hyper.vocabulary,
             block_count: model.hyper.block_count,
             kv_type: cache.kind().name(),
+            kernel: match model.form() {
+                Form::F32 => "f32",
+                Form::I8(Dot::Pairs) => "i8x2",
+                Form::I8(Dot::Fours) => "i8x4",
+                Form::I16 => "i16",
+            },
             weight_bytes: model.weights.bytes(),
             kv_bytes: cache.capacity() * cache.bytes_per_token(),
             buffer_bytes: model.state.buffer_bytes(),

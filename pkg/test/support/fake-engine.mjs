@@ -47,6 +47,7 @@ export class FakeEngine {
       parameters: 1,
       contextLength: 100,
       kvType: /** @type {const} */ ('q16'),
+      kernel: /** @type {const} */ ('i16'),
       quantization: 'none',
       vocabularySize: 256,
       weightBytes: 10,

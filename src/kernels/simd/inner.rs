@@ -6,6 +6,124 @@ use crate::kernels::packed::{Codes, Fives, Nibbles};
 
 use super::drive::{Hidden, hidden_splat};
 
+/// How products of bytes are summed: over [`crate::kernels::activations::Dot`]. What one gives is an integer, and so small that
+/// its float is exact: the ways differ in instructions, not in results.
+pub trait Summing {
+    /// Adds to a sum a step: four activations in every lane of 32 bits times a vector of codes.
+    fn step(sum: V128, x: V128, codes: V128) -> V128;
+
+    /// How many steps of four values may be added up, if `pairs` may in 16 bits, of `all`.
+    fn steps(pairs: usize, all: usize) -> usize;
+
+    /// What a sum starts with, given in pairs of 16-bit lanes.
+    fn start(pairs: V128) -> V128;
+
+    /// A weight for each row, given twice as 16-bit lanes.
+    fn weight(pairs: V128) -> V128;
+
+    /// A sum of steps times the weights of the rows.
+    fn weigh(sum: V128, weight: V128) -> V128;
+
+    /// A sum of steps times 1.
+    fn widen(sum: V128) -> V128;
+
+    /// The sum of two that were weighed or widened.
+    fn add(a: V128, b: V128) -> V128;
+
+    /// One that was weighed or widened, as floats.
+    fn float(product: V128) -> V128;
+}
+
+/// [`crate::kernels::activations::Dot::Pairs`]: a product with the weights widens the sums.
+pub struct Pairs;
+
+/// [`crate::kernels::activations::Dot::Fours`]: sums are wide; weights are floats.
+pub struct Fours;
+
+impl Summing for Pairs {
+    #[inline(always)]
+    fn step(sum: V128, x: V128, codes: V128) -> V128 {
+        i16x8_add(sum, maddubs(x, codes))
+    }
+
+    #[inline(always)]
+    fn steps(pairs: usize, _: usize) -> usize {
+        pairs
+    }
+
+    #[inline(always)]
+    fn start(pairs: V128) -> V128 {
+        pairs
+    }
+
+    #[inline(always)]
+    fn weight(pairs: V128) -> V128 {
+        pairs
+    }
+
+    #[inline(always)]
+    fn weigh(sum: V128, weight: V128) -> V128 {
+        i32x4_dot_i16x8(sum, weight)
+    }
+
+    #[inline(always)]
+    fn widen(sum: V128) -> V128 {
+        i32x4_dot_i16x8(sum, i16x8_splat(1))
+    }
+
+    #[inline(always)]
+    fn add(a: V128, b: V128) -> V128 {
+        i32x4_add(a, b)
+    }
+
+    #[inline(always)]
+    fn float(product: V128) -> V128 {
+        f32x4_convert_i32x4(product)
+    }
+}
+
+impl Summing for Fours {
+    #[inline(always)]
+    fn step(sum: V128, x: V128, codes: V128) -> V128 {
+        dot4(x, codes, sum)
+    }
+
+    #[inline(always)]
+    fn steps(_: usize, all: usize) -> usize {
+        all
+    }
+
+    #[inline(always)]
+    fn start(pairs: V128) -> V128 {
+        i32x4_dot_i16x8(pairs, i16x8_splat(1))
+    }
+
+    #[inline(always)]
+    fn weight(pairs: V128) -> V128 {
+        f32x4_convert_i32x4(i32x4_shr(pairs, 16))
+    }
+
+    #[inline(always)]
+    fn weigh(sum: V128, weight: V128) -> V128 {
+        f32x4_mul(f32x4_convert_i32x4(sum), weight)
+    }
+
+    #[inline(always)]
+    fn widen(sum: V128) -> V128 {
+        f32x4_convert_i32x4(sum)
+    }
+
+    #[inline(always)]
+    fn add(a: V128, b: V128) -> V128 {
+        f32x4_add(a, b)
+    }
+
+    #[inline(always)]
+    fn float(product: V128) -> V128 {
+        product
+    }
+}
+
 /// Codes that can be multiplied.
 pub trait Product: Codes {
     /// How many steps of four values can be summed in 16 bits: products of two codes with activations of ±127, twice per
@@ -24,13 +142,12 @@ pub trait Product: Codes {
     /// Where the sum over all 32 values starts, likewise.
     fn start16(x: &Block16) -> V128;
 
-    /// The sums of code times activation for each row of each quad, starting from `start`, times the 16-bit weights of the
-    /// rows (each twice).
-    fn sums8(
+    /// The sums of code times activation for each row of each quad, starting from `start`, each quad's through `weigh`.
+    fn sums8<S: Summing>(
         &self,
         x: &Block8,
         start: [V128; 2],
-        weights: [V128; 2],
+        weigh: impl Fn(usize, V128) -> V128,
         masks: Self::Masks,
         n: Hidden,
     ) -> [V128; 2];
@@ -40,12 +157,6 @@ pub trait Product: Codes {
 
     /// The vectors of quad `quad`, step by step, one code per byte.
     fn unpack8(&self, quad: usize) -> [V128; 8];
-}
-
-/// Adds to a sum of 16-bit lanes a step: four activations in every lane of 32 bits times a vector of codes.
-#[inline(always)]
-pub fn step8(sum: V128, x: V128, codes: V128) -> V128 {
-    i16x8_add(sum, maddubs(x, codes))
 }
 
 /// Adds to a sum of 32-bit lanes two activations in every lane times 16-bit codes.
@@ -75,18 +186,25 @@ impl Product for Nibbles {
     }
 
     #[inline(always)]
-    fn sums8(&self, x: &Block8, start: [V128; 2], weights: [V128; 2], masks: V128, n: Hidden) -> [V128; 2] {
+    fn sums8<S: Summing>(
+        &self,
+        x: &Block8,
+        start: [V128; 2],
+        weigh: impl Fn(usize, V128) -> V128,
+        masks: V128,
+        n: Hidden,
+    ) -> [V128; 2] {
         let (x, _) = x.codes.as_chunks();
-        let mut sums = [start[0]; 2];
+        let mut sums = [S::start(start[0]); 2];
         for s in 0..n.four {
             let (low, high) = (load_splat_i8x4(&x[s]), load_splat_i8x4(&x[s + 4]));
             for q in 0..2 {
                 let codes = load_u8(&self.0[s][q]);
-                sums[q] = step8(sums[q], low, and(codes, masks));
-                sums[q] = step8(sums[q], high, and(u16x8_shr(codes, 4), masks));
+                sums[q] = S::step(sums[q], low, and(codes, masks));
+                sums[q] = S::step(sums[q], high, and(u16x8_shr(codes, 4), masks));
             }
         }
-        std::array::from_fn(|q| i32x4_dot_i16x8(sums[q], weights[q]))
+        std::array::from_fn(|q| weigh(q, sums[q]))
     }
 
     #[inline(always)]
@@ -142,19 +260,28 @@ impl Product for Fives {
     }
 
     #[inline(always)]
-    fn sums8(&self, x: &Block8, start: [V128; 2], weights: [V128; 2], _: V128, _: Hidden) -> [V128; 2] {
+    fn sums8<S: Summing>(
+        &self,
+        x: &Block8,
+        start: [V128; 2],
+        weigh: impl Fn(usize, V128) -> V128,
+        _: V128,
+        _: Hidden,
+    ) -> [V128; 2] {
         let (x, _) = x.codes.as_chunks();
         std::array::from_fn(|q| {
             let codes = self.unpack8(q);
-            let sum = |half: usize| {
-                (0..4).fold(start[half], |sum, s| {
-                    step8(sum, load_splat_i8x4(&x[4 * half + s]), codes[4 * half + s])
-                })
+            let sum = |steps: std::ops::Range<usize>, start: V128| {
+                steps.fold(start, |sum, s| S::step(sum, load_splat_i8x4(&x[s]), codes[s]))
             };
-            i32x4_add(
-                i32x4_dot_i16x8(sum(0), weights[q]),
-                i32x4_dot_i16x8(sum(1), weights[q]),
-            )
+            if S::steps(4, 8) == 8 {
+                weigh(q, sum(0..8, i32x4_add(S::start(start[0]), S::start(start[1]))))
+            } else {
+                S::add(
+                    weigh(q, sum(0..4, S::start(start[0]))),
+                    weigh(q, sum(4..8, S::start(start[1]))),
+                )
+            }
         })
     }
 
@@ -194,34 +321,48 @@ pub fn wide_codes(codes: V128) -> [V128; 2] {
     [and(codes, i16x8_splat(255)), u16x8_shr(codes, 8)]
 }
 
-/// `Q` quads by `N` tokens: the sums of code times activation over 32 values, each half from its `start`, times the 16-bit
-/// weights of the rows.
+/// `Q` quads by `N` tokens: the sums of code times activation over 32 values, each half from its `start`, through `weigh` for
+/// each quad.
 #[inline(always)]
-pub fn products8<C: Product, const Q: usize, const N: usize>(
+pub fn products8<C: Product, S: Summing, const Q: usize, const N: usize>(
     codes: &[[V128; Q]; 8],
     x: [&Block8; N],
-    start: [[[V128; Q]; N]; 2],
-    weights: impl Fn(usize) -> V128,
+    start: [[V128; 2]; N],
+    weigh: impl Fn(usize, V128) -> V128,
     n: Hidden,
 ) -> [[V128; Q]; N] {
-    let steps = if C::STEPS == 8 { n.eight } else { n.four };
+    let per_sum = S::steps(C::STEPS, 8);
+    let steps = if per_sum == 8 { n.eight } else { n.four };
     let x = x.map(|x| x.codes.as_chunks::<4>().0);
     let mut products = [[i32x4_splat(0); Q]; N];
-    for half in 0..8 / C::STEPS {
-        let mut sums = start[half];
+    for part in 0..8 / per_sum {
+        let mut sums = start.map(|start| {
+            // Codes of four bits have one start for all 32 values, the others one for each half.
+            let both = per_sum == 8 && C::STEPS < 8;
+            let first = S::start(start[part]);
+            [if both {
+                i32x4_add(first, S::start(start[1]))
+            } else {
+                first
+            }; Q]
+        });
         for s in 0..steps {
-            let s = half * C::STEPS + s;
+            let s = part * per_sum + s;
             let x: [V128; N] = std::array::from_fn(|t| load_splat_i8x4(&x[t][s]));
             for q in 0..Q {
                 for t in 0..N {
-                    sums[t][q] = step8(sums[t][q], x[t], codes[s][q]);
+                    sums[t][q] = S::step(sums[t][q], x[t], codes[s][q]);
                 }
             }
         }
         for q in 0..Q {
-            let weights = weights(q);
             for t in 0..N {
-                products[t][q] = step16(products[t][q], sums[t][q], weights);
+                let product = weigh(q, sums[t][q]);
+                products[t][q] = if part == 0 {
+                    product
+                } else {
+                    S::add(products[t][q], product)
+                };
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::{BlockK, GroupK};
 
 use super::drive::{self, Hidden, Tile};
-use super::inner::{Product, products8, products16, step16, wide_codes};
+use super::inner::{Product, Summing, products8, products16, step16, wide_codes};
 
 /// Which bytes of eight scales are twice, as 16-bit lanes, those of rows 0 to 3 and 4 to 7. 128 gives a zero.
 const TWICE: [[u8; 16]; 2] = [
@@ -68,7 +68,12 @@ fn quads(floats: &[f32; 8]) -> [V128; 2] {
 
 /// One vector in eight bits times all rows.
 #[inline(never)]
-pub fn vector8<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[Super8], out: &mut [f32]) {
+pub fn vector8<C: Product + BlockK, S: Summing>(
+    groups: &[GroupK<C>],
+    per_row: usize,
+    x: &[Super8],
+    out: &mut [f32],
+) {
     let (masks, n) = (C::masks(), Hidden::numbers());
     let zero = [i32x4_splat(0); 2];
     drive::vector(groups, per_row, out, |row| {
@@ -77,10 +82,12 @@ pub fn vector8<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[S
             let mut sums = [f32x4_splat(0.0); 2];
             for j in 0..n.blocks {
                 let block = &x.blocks[j];
-                let products = group.codes[j].sums8(block, zero, twice(&group.scales[j]), masks, n);
+                let weights = twice(&group.scales[j]).map(S::weight);
+                let weigh = |q: usize, sum: V128| S::weigh(sum, weights[q]);
+                let products = group.codes[j].sums8::<S>(block, zero, weigh, masks, n);
                 let scale = load_splat_f32(&block.scale);
                 for q in 0..2 {
-                    sums[q] = madd(f32x4_convert_i32x4(products[q]), scale, sums[q]);
+                    sums[q] = madd(S::float(products[q]), scale, sums[q]);
                 }
             }
             let (d, dmin) = (quads(&group.d), quads(&group.dmin));
@@ -171,13 +178,13 @@ impl<const Q: usize> Scales<Q> {
 pub struct Panel8<const Q: usize> {
     /// `[sub-block][step][quad]`.
     codes: [[[V128; Q]; 8]; 8],
-    /// `[sub-block][quad]`: the scales, each twice, as 16-bit lanes.
+    /// `[sub-block][quad]`: the scales, as the sums are weighed.
     weights: [[V128; Q]; 8],
     scales: Scales<Q>,
 }
 
 /// A batch in eight bits.
-pub struct Batch8<C>(PhantomData<C>);
+pub struct Batch8<C, S>(PhantomData<(C, S)>);
 
 impl<const Q: usize> Panel8<Q> {
     /// A panel for any number of matrices.
@@ -191,7 +198,7 @@ impl<const Q: usize> Panel8<Q> {
     }
 }
 
-impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch8<C> {
+impl<C: Product + BlockK, S: Summing, const Q: usize, const T: usize> Tile<Q, T> for Batch8<C, S> {
     type Group = GroupK<C>;
     type X = Super8;
     type Panel = Panel8<Q>;
@@ -201,7 +208,7 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch8<
         let [group] = groups else { return };
         panel.scales.unpack(slot, group);
         for j in 0..8 {
-            let weights = twice(&group.scales[j]);
+            let weights = twice(&group.scales[j]).map(S::weight);
             for q in 0..2 {
                 panel.weights[j][2 * slot + q] = weights[q];
                 for (s, codes) in group.codes[j].unpack8(q).into_iter().enumerate() {
@@ -214,15 +221,16 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch8<
     #[inline(always)]
     fn multiply<const N: usize>(panel: &Panel8<Q>, x: [&Super8; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
-        let zeros = [[i32x4_splat(0); Q]; N];
-        let mut sums = zeros;
+        let start = [[i32x4_splat(0); 2]; N];
+        let mut sums = [[f32x4_splat(0.0); Q]; N];
         for j in 0..n.blocks {
             let x = x.map(|x| &x.blocks[j]);
-            let products = products8::<C, Q, N>(&panel.codes[j], x, [zeros; 2], |q| panel.weights[j][q], n);
+            let weigh = |q: usize, sum: V128| S::weigh(sum, panel.weights[j][q]);
+            let products = products8::<C, S, Q, N>(&panel.codes[j], x, start, weigh, n);
             for t in 0..N {
                 let scale = load_splat_f32(&x[t].scale);
                 for q in 0..Q {
-                    sums[t][q] = madd(f32x4_convert_i32x4(products[t][q]), scale, sums[t][q]);
+                    sums[t][q] = madd(S::float(products[t][q]), scale, sums[t][q]);
                 }
             }
         }

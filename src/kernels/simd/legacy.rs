@@ -12,7 +12,7 @@ use crate::kernels::packed::{BlockLegacy, Codes, Group, Group0, Group1};
 
 use super::drive::{self, Hidden, Tile};
 use super::float::four_f16;
-use super::inner::{Product, products8, products16, wide_codes};
+use super::inner::{Product, Summing, products8, products16, wide_codes};
 
 /// A group with or without a minimum.
 pub trait Legacy: Group {
@@ -103,24 +103,25 @@ fn start16<G: Legacy>(x: &Block16) -> V128 {
 /// Adds a block to a total: `d scale products`, and `m sum` in formats with a minimum.
 #[inline(always)]
 fn add<G: Legacy>(total: V128, products: V128, d: V128, scale: V128, m: V128, sum: V128) -> V128 {
-    let total = madd(f32x4_convert_i32x4(products), f32x4_mul(d, scale), total);
+    let total = madd(products, f32x4_mul(d, scale), total);
     if G::MINIMUM { madd(m, sum, total) } else { total }
 }
 
 /// One vector in eight bits times all rows.
 #[inline(never)]
-pub fn vector8<G: Legacy>(groups: &[G], per_row: usize, x: &[Super8], out: &mut [f32]) {
+pub fn vector8<G: Legacy, S: Summing>(groups: &[G], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let (masks, n) = (G::Codes::masks(), Hidden::numbers());
-    let ones = [i16x8_splat(1); 2];
     drive::vector(groups, per_row, out, |row| {
         let mut totals = [f32x4_splat(0.0); 2];
         for (groups, x) in row.chunks(8).zip(x) {
             for (group, x) in groups.iter().zip(&x.blocks) {
-                let products = group.codes().sums8(x, start8::<G>(x), ones, masks, n);
+                let products = group
+                    .codes()
+                    .sums8::<S>(x, start8::<G>(x), |_, sum| S::widen(sum), masks, n);
                 let (d, m) = (group.d(), group.m());
                 let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
                 for q in 0..2 {
-                    totals[q] = add::<G>(totals[q], products[q], d[q], scale, m[q], sum);
+                    totals[q] = add::<G>(totals[q], S::float(products[q]), d[q], scale, m[q], sum);
                 }
             }
         }
@@ -140,7 +141,14 @@ pub fn vector16<G: Legacy>(groups: &[G], per_row: usize, x: &[Super16], out: &mu
                 let (d, m) = (group.d(), group.m());
                 let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
                 for q in 0..2 {
-                    totals[q] = add::<G>(totals[q], products[q], d[q], scale, m[q], sum);
+                    totals[q] = add::<G>(
+                        totals[q],
+                        f32x4_convert_i32x4(products[q]),
+                        d[q],
+                        scale,
+                        m[q],
+                        sum,
+                    );
                 }
             }
         }
@@ -195,7 +203,7 @@ pub struct Panel8<const Q: usize> {
 }
 
 /// A batch in eight bits.
-pub struct Batch8<G>(PhantomData<G>);
+pub struct Batch8<G, S>(PhantomData<(G, S)>);
 
 impl<const Q: usize> Panel8<Q> {
     /// A panel for any number of matrices.
@@ -207,7 +215,7 @@ impl<const Q: usize> Panel8<Q> {
     }
 }
 
-impl<G: Legacy, const Q: usize, const T: usize> Tile<Q, T> for Batch8<G> {
+impl<G: Legacy, S: Summing, const Q: usize, const T: usize> Tile<Q, T> for Batch8<G, S> {
     type Group = G;
     type X = Super8;
     type Panel = Panel8<Q>;
@@ -230,15 +238,16 @@ impl<G: Legacy, const Q: usize, const T: usize> Tile<Q, T> for Batch8<G> {
     #[inline(always)]
     fn multiply<const N: usize>(panel: &Panel8<Q>, x: [&Super8; N], totals: &mut [[V128; Q]; N]) {
         let n = Hidden::numbers();
-        let ones = i16x8_splat(1);
         for j in 0..panel.scales.blocks {
             let x = x.map(|x| &x.blocks[j]);
-            let starts = x.map(start8::<G>);
-            let start = [0, 1].map(|half| starts.map(|start| [start[half]; Q]));
-            let products = products8::<G::Codes, Q, N>(&panel.codes[j], x, start, |_| ones, n);
+            let start = x.map(start8::<G>);
+            let widen = |_: usize, sum: V128| S::widen(sum);
+            let products = products8::<G::Codes, S, Q, N>(&panel.codes[j], x, start, widen, n);
             for t in 0..N {
                 let (scale, sum) = (load_splat_f32(&x[t].scale), load_splat_f32(&x[t].sum));
-                panel.scales.add::<G>(j, &mut totals[t], products[t], scale, sum);
+                panel
+                    .scales
+                    .add::<G>(j, &mut totals[t], products[t].map(S::float), scale, sum);
             }
         }
     }
@@ -300,7 +309,13 @@ impl<G: Legacy, const Q: usize, const T: usize> Tile<Q, T> for Batch16<G> {
             products16(&panel.codes[j], x, &mut products, n);
             for t in 0..N {
                 let (scale, sum) = (load_splat_f32(&x[t].scale), load_splat_f32(&x[t].sum));
-                panel.scales.add::<G>(j, &mut totals[t], products[t], scale, sum);
+                panel.scales.add::<G>(
+                    j,
+                    &mut totals[t],
+                    products[t].map(f32x4_convert_i32x4),
+                    scale,
+                    sum,
+                );
             }
         }
     }

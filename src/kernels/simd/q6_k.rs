@@ -4,12 +4,17 @@
 //! `scale_j sum((code - 32) a)`. Codes are multiplied as they are, without sign; the 32 is taken off by one more product
 //! of the scale with the sum of the activations.
 
+use std::marker::PhantomData;
+
 use crate::kernels::activations::{Super8, Super16};
 use crate::kernels::lanes::*;
 use crate::kernels::packed::GroupQ6K;
 
 use super::drive::{self, Hidden, Tile, hidden_splat};
-use super::inner::{products16, step8, step16, wide_codes};
+use super::inner::{Summing, products16, step16, wide_codes};
+
+/// How many steps of four values can be summed in 16 bits: 2 * 2 products * 63 * 127 = 32,004.
+const STEPS: usize = 2;
 
 /// Which bytes of two times four scales become the high bytes of 16-bit lanes, twice each. 128 gives a zero.
 const TWICE: [[u8; 16]; 2] = [
@@ -53,7 +58,7 @@ fn unpack(vectors: &[[u8; 16]; 3], low: V128, top: V128) -> [V128; 4] {
 
 /// One vector in eight bits times all rows.
 #[inline(never)]
-pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
+pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
     drive::vector(groups, per_row, out, |row| {
@@ -63,19 +68,22 @@ pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32
             for j in 0..n.blocks {
                 let block = &x.blocks[j];
                 let (x, _) = block.codes.as_chunks();
-                let scales = twice(&group.scales.as_chunks().0[j]);
+                let weights = twice(&group.scales.as_chunks().0[j]).map(S::weight);
                 let mut products = i32x4_splat(0);
                 for h in 0..2 {
                     let codes = unpack(&group.codes[2 * j + h], low, top);
-                    // 2 steps * 2 products * 63 * 127 = 32,004.
-                    for two in 0..2 {
-                        let step = |s: usize| maddubs(load_splat_i8x4(&x[4 * h + s]), codes[s]);
-                        let pair = i16x8_add(step(2 * two), step(2 * two + 1));
-                        products = step16(products, pair, scales[h]);
+                    let mut sum = S::start(load_splat_i16x2(&block.minus_16[h]));
+                    for s in 0..4 {
+                        // The start does not fit into 16 bits beside two steps, nor do four steps.
+                        if s % S::steps(STEPS, 4) == 0 && S::steps(STEPS, 4) < 4 {
+                            products = S::add(products, S::weigh(sum, weights[h]));
+                            sum = i32x4_splat(0);
+                        }
+                        sum = S::step(sum, load_splat_i8x4(&x[4 * h + s]), codes[s]);
                     }
-                    products = step16(products, load_splat_i16x2(&block.minus_16[h]), scales[h]);
+                    products = S::add(products, S::weigh(sum, weights[h]));
                 }
-                sum = madd(f32x4_convert_i32x4(products), load_splat_f32(&block.scale), sum);
+                sum = madd(S::float(products), load_splat_f32(&block.scale), sum);
             }
             total = madd(sum, load_f32(&group.d), total);
         }
@@ -119,13 +127,13 @@ pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f
 pub struct Panel8<const Q: usize> {
     /// `[block of 32][step][quad]`.
     codes: [[[V128; Q]; 8]; 8],
-    /// `[block of 32][half][quad]`: the scales, each twice, as 16-bit lanes.
+    /// `[block of 32][half][quad]`: the scales, as the sums are weighed.
     weights: [[[V128; Q]; 2]; 8],
     d: [V128; Q],
 }
 
 /// A batch in eight bits.
-pub struct Batch8;
+pub struct Batch8<S>(PhantomData<S>);
 
 impl<const Q: usize> Panel8<Q> {
     /// A panel for any number of matrices.
@@ -139,7 +147,7 @@ impl<const Q: usize> Panel8<Q> {
     }
 }
 
-impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
+impl<S: Summing, const Q: usize, const T: usize> Tile<Q, T> for Batch8<S> {
     type Group = GroupQ6K;
     type X = Super8;
     type Panel = Panel8<Q>;
@@ -150,7 +158,7 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
         let (low, top) = (i8x16_splat(0x3f), i8x16_splat(-64));
         panel.d[slot] = load_f32(&group.d);
         for j in 0..8 {
-            let weights = twice(&group.scales.as_chunks().0[j]);
+            let weights = twice(&group.scales.as_chunks().0[j]).map(S::weight);
             for h in 0..2 {
                 panel.weights[j][h][slot] = weights[h];
                 for (s, codes) in unpack(&group.codes[2 * j + h], low, top).into_iter().enumerate() {
@@ -169,33 +177,27 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
             let codes = x.map(|x| x.codes.as_chunks::<4>().0);
             let mut products = [[i32x4_splat(0); Q]; N];
             for h in 0..2 {
-                for two in 0..2 {
-                    let mut pairs = [[i32x4_splat(0); Q]; N];
-                    for s in [4 * h + 2 * two, 4 * h + 2 * two + 1] {
-                        let x: [V128; N] = std::array::from_fn(|t| load_splat_i8x4(&codes[t][s]));
-                        for q in 0..Q {
-                            for t in 0..N {
-                                pairs[t][q] = step8(pairs[t][q], x[t], panel.codes[j][s][q]);
-                            }
-                        }
+                let start = x.map(|x| S::start(load_splat_i16x2(&x.minus_16[h])));
+                let mut sums = start.map(|start| [start; Q]);
+                for s in 0..4 {
+                    // As in [`vector8`].
+                    if s % S::steps(STEPS, 4) == 0 && S::steps(STEPS, 4) < 4 {
+                        weigh_all::<S, Q, N>(&mut products, &sums, &panel.weights[j][h]);
+                        sums = [[i32x4_splat(0); Q]; N];
                     }
+                    let x: [V128; N] = std::array::from_fn(|t| load_splat_i8x4(&codes[t][4 * h + s]));
                     for q in 0..Q {
                         for t in 0..N {
-                            products[t][q] = step16(products[t][q], pairs[t][q], panel.weights[j][h][q]);
+                            sums[t][q] = S::step(sums[t][q], x[t], panel.codes[j][4 * h + s][q]);
                         }
                     }
                 }
-                for t in 0..N {
-                    let minus = load_splat_i16x2(&x[t].minus_16[h]);
-                    for q in 0..Q {
-                        products[t][q] = step16(products[t][q], minus, panel.weights[j][h][q]);
-                    }
-                }
+                weigh_all::<S, Q, N>(&mut products, &sums, &panel.weights[j][h]);
             }
             for t in 0..N {
                 let scale = load_splat_f32(&x[t].scale);
                 for q in 0..Q {
-                    sums[t][q] = madd(f32x4_convert_i32x4(products[t][q]), scale, sums[t][q]);
+                    sums[t][q] = madd(S::float(products[t][q]), scale, sums[t][q]);
                 }
             }
         }
@@ -203,6 +205,20 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch8 {
             for q in 0..Q {
                 totals[t][q] = madd(sums[t][q], panel.d[q], totals[t][q]);
             }
+        }
+    }
+}
+
+/// Adds the sums times the weights of the rows.
+#[inline(always)]
+fn weigh_all<S: Summing, const Q: usize, const N: usize>(
+    products: &mut [[V128; Q]; N],
+    sums: &[[V128; Q]; N],
+    weights: &[V128; Q],
+) {
+    for q in 0..Q {
+        for t in 0..N {
+            products[t][q] = S::add(products[t][q], S::weigh(sums[t][q], weights[q]));
         }
     }
 }
