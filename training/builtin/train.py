@@ -1,8 +1,9 @@
 """Trains the built-in model from scratch, on a processor or on a graphics card, and can be stopped and started again at any time.
 
     python -m builtin.train                      on two cores, until it is stopped
-    python -m builtin.train --finish 4e6         from the last checkpoint: let the rate fall to zero over so many tokens, and save the weights
-    python -m builtin.train --device cuda --minutes 20     one graphics card, from nothing to finished weights
+    python -m builtin.train --minutes 30         for half an hour, from the last checkpoint if there is one
+    python -m builtin.train --finish 10          from the last checkpoint: the rate falls to zero within ten minutes; leaves the checkpoint as it is
+    python -m builtin.train --device cuda ...    the same on a graphics card: a larger network, other processes make the documents
 
 It keeps `tokenizer.json`, `checkpoint.pt` and `log.jsonl` in `--out`, writes `weights.pt` and `training.json` for `export.py`, and begins
 with a copying circuit and a few steps of copying random tokens (`circuit.py` says why). Documents become harder as the answers become right.
@@ -34,11 +35,11 @@ BASE = {"vocab": vocabulary.SIZE, "rope_base": 1e6, "epsilon": 1e-6}
 PRESETS = {
     "cpu": {
         "shape": {**BASE, "embedding": 256, "blocks": 4, "heads": 4, "heads_kv": 2, "head": 64, "feed_forward": 512},
-        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 20,
+        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 20, "save_seconds": 600,
     },
     "cuda": {
         "shape": {**BASE, "embedding": 384, "blocks": 5, "heads": 6, "heads_kv": 3, "head": 64, "feed_forward": 768},
-        "tokens": 32768, "rate": 3e-3, "muon": 0.02, "workers": 12, "copying": 20,
+        "tokens": 32768, "rate": 3e-3, "muon": 0.02, "workers": 12, "copying": 20, "save_seconds": 120,
     },
 }  # fmt: skip
 # Examples drawn at once, so that those of one batch are of similar length.
@@ -219,7 +220,7 @@ class Run:
         return {task: round(sum(goods) / len(goods), 3) for task, goods in sorted(right.items())}
 
 
-def chunks(run, stop):
+def chunks(run):
     """Endless chunks from where the run is, made here or by other processes; their level is the run's at that moment."""
     workers, seed = run.preset["workers"], run.options.seed
     if not workers:
@@ -250,8 +251,8 @@ def main():
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, help="stop after so many; with cuda, the last third of them lets the rate fall to zero")
-    parser.add_argument("--finish", type=float, help="let the rate fall to zero over so many tokens, then stop; the checkpoint stays as it is")
+    parser.add_argument("--minutes", type=float, help="stop after so many")
+    parser.add_argument("--finish", type=float, metavar="MINUTES", help="let the rate fall to zero within so many minutes, then stop; the checkpoint stays as it is")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -267,24 +268,17 @@ def train(run):
     tests = [item for number in range(2) for item in chunk("check", number, 1.0, run.chats, test=True, count=120)]
     began, before, seen_before = time.time(), state["seconds"], state["seen"]
     saved = logged = began
-    stop, fall = (options.minutes or math.inf) * 60, None
-    if options.finish:
-        fall = ("tokens", seen_before, options.finish)
-    elif options.minutes and options.device == "cuda":
-        fall = ("seconds", stop * 2 / 3, stop / 3)
+    stop = (options.finish or options.minutes or math.inf) * 60
 
     def pace():
-        """The share of the full rate: a warm-up, then the whole, then towards zero when the end is known."""
-        share = min(1.0, (state["step"] + 1) / 50)
-        if fall:
-            at = state["seen"] if fall[0] == "tokens" else time.time() - began
-            share *= min(1.0, max(0.0, 1 - (at - fall[1]) / fall[2]))
-        return share
+        """The share of the full rate: a warm-up, then the whole; towards zero when the run is to be finished."""
+        left = max(0.0, 1 - (time.time() - began) / stop) if options.finish else 1.0
+        return min(1.0, (state["step"] + 1) / 50) * left
 
     def groups():
         while state["step"] < preset["copying"]:
             yield copying(run.order, preset["tokens"] // 80)
-        for items in chunks(run, stop):
+        for items in chunks(run):
             yield from batches(items, preset["tokens"], run.order)
 
     stopped = []
@@ -304,16 +298,16 @@ def train(run):
                 state["loss"], state["right"] = 0.0, 0.0
         now = time.time()
         state["seconds"] = before + now - began
-        ended = bool(stopped) or now - began > stop or (fall and pace() <= 0)
+        ended = bool(stopped) or now - began > stop
         if now - logged > 60 or ended:
             logged = now
             line = {**{k: round(v, 4) for k, v in state.items()}, "tokens_per_second": round((state["seen"] - seen_before) / (now - began))}
-            if (ended and not stopped) or now - saved > 600:
+            if (ended and not stopped) or now - saved > preset["save_seconds"]:
                 line["check"] = run.check(tests)
             print(json.dumps(line), flush=True)
             with (run.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-        if ended or now - saved > 600:
+        if ended or now - saved > preset["save_seconds"]:
             saved = now
             if not options.finish:
                 run.save()
