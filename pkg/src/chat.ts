@@ -191,7 +191,7 @@ function perSecond(count: number, ms: number): number {
 
 /** Tells an answer as chat completions. */
 export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCompletion, ChatCompletionChunk> {
-  const head = { id: newId('chatcmpl'), created: seconds(), model };
+  const head = { id: newId('chatcmpl'), created: seconds(), model, served_by: 'device' as const };
   type Choice = ChatCompletionChunk['choices'][number];
   const chunk = (delta: Choice['delta'], logprobs: ChatLogprobs | null, finish: FinishReason | null) => ({
     ...head,
@@ -256,7 +256,8 @@ function tokenLogprob({ token, logprob, bytes }: Omit<engine.TokenLogprob, 'top'
 
 /** Tells an answer as text completions. */
 export function textTeller(model: string, wantsLogprobs: boolean): Teller<Completion, Completion> {
-  const head = { id: newId('cmpl'), object: 'text_completion' as const, created: seconds(), model };
+  const served_by = 'device' as const;
+  const head = { id: newId('cmpl'), object: 'text_completion' as const, created: seconds(), model, served_by };
   let offset = 0;
   const logprobsOf = (logprobs: readonly engine.TokenLogprob[]): CompletionLogprobs | null => {
     if (!wantsLogprobs) return null;

@@ -1,6 +1,7 @@
 /** What a model tells those who watch it: events for programs, and User Timing marks for the browser's own profiler. */
 
 import type { FanlightError } from './errors.js';
+import type { FallbackReason } from './fallback.js';
 import type { FinishReason, Timings, Usage } from './openai.js';
 
 /** The events of `model.on`, and what each carries. Requests are numbered from 1 in the order they were made. */
@@ -19,6 +20,8 @@ export interface ModelEvents {
     readonly usage: Usage;
     readonly timings: Timings;
   };
+  /** A server is asked instead of the model (see `Fallback`); `error` is why, if the model failed. */
+  fallback: { readonly kind: RequestKind; readonly reason: FallbackReason; readonly error?: FanlightError };
   /** There will be no answer, or no more of it. */
   failed: { readonly id: number; readonly kind: RequestKind; readonly error: FanlightError };
   /** The workers have ended: the model was disposed, or one of them died. The last event of all. */
@@ -37,6 +40,7 @@ export class Watchers {
     started: new Set(),
     first_token: new Set(),
     answered: new Set(),
+    fallback: new Set(),
     failed: new Set(),
     closed: new Set(),
   };

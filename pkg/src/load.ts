@@ -2,9 +2,10 @@
 
 import { Crew, orAborted } from './client.js';
 import { aborted, asFanlightError, FanlightError, invalidArgument } from './errors.js';
+import { checkFallback, type Fallback, type Remote } from './fallback.js';
 import { measure } from './events.js';
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
-import { Model } from './model.js';
+import { Model, type ModelInfo } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
 import { compileEngine } from './module.js';
 import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
@@ -36,6 +37,11 @@ export interface LoadOptions {
    * a model in several files, a list: one for each, in order.
    */
   integrity?: string | readonly string[];
+  /**
+   * A server to ask when this device cannot run the model, or as its `when` says. Without it nothing is sent anywhere. When
+   * loading fails for such a reason, the model that comes back has the server alone.
+   */
+  fallback?: Fallback | false;
 }
 
 /** How far loading is. */
@@ -54,6 +60,20 @@ export interface Progress {
 /** Loads a model: from the address of a GGUF file (or of the first of its parts), from a file, or from a list of parts. */
 export async function load(source: ModelPart | readonly ModelPart[], options: LoadOptions = {}): Promise<Model> {
   const settings = checkOptions(options);
+  const { fallback } = settings;
+  try {
+    return await loadHere(source, options, settings);
+  } catch (error) {
+    if (fallback?.covers(error)) return new Model(error, remoteInfo(fallback), fallback);
+    throw error;
+  }
+}
+
+async function loadHere(
+  source: ModelPart | readonly ModelPart[],
+  options: LoadOptions,
+  settings: Settings,
+): Promise<Model> {
   const features = detectFeatures();
   const parts = checkSource(source);
   const plan: Plan = {
@@ -67,6 +87,16 @@ export async function load(source: ModelPart | readonly ModelPart[], options: Lo
   if (plan.signal?.aborted) throw aborted(plan.signal.reason);
   const stop = new AbortController();
   return orAborted(loadMending(plan, stop.signal), plan.signal, () => stop.abort());
+}
+
+/** What is known of a model that is only on a server. */
+function remoteInfo({ name }: Remote): ModelInfo {
+  return {
+    name,
+    ...{ architecture: '', quantization: '', parameters: 0, vocabularySize: 0, contextLength: 0, kvType: 'q16' },
+    ...{ weightBytes: 0, kvBytes: 0, bufferBytes: 0, fileBytes: 0, shards: 0 },
+    ...{ transport: 'none', build: 'simd128', kernel: 'f32', source: 'fallback' },
+  };
 }
 
 interface Plan extends Settings {
@@ -149,7 +179,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     transport: shards === 1 ? 'none' : transport,
     build,
     source: parts.every((part) => part instanceof Blob) ? 'file' : fromCache ? 'storage' : 'network',
-  });
+  }, plan.fallback);
 }
 
 /** The parts, one after the other, into storage. A visitor's file stays where it is. */
@@ -219,9 +249,10 @@ interface Settings {
   readonly build: 'auto' | Build;
   readonly transport: 'auto' | 'shared' | 'messages';
   readonly cache: boolean;
+  readonly fallback: Remote | undefined;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'fallback']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -238,5 +269,6 @@ function checkOptions(value: LoadOptions): Settings {
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,
+    fallback: checkFallback(options['fallback']) || undefined,
   };
 }

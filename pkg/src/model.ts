@@ -1,9 +1,10 @@
 /** A loaded model, as applications see it. */
 
 import { answerStream, answerWhole, chatTeller, type Teller, textTeller } from './chat.js';
-import type { Crew } from './client.js';
+import { Crew } from './client.js';
 import { FanlightError, invalidArgument } from './errors.js';
 import { type ModelEvents, type RequestKind, Watchers } from './events.js';
+import { checkFallback, type Fallback, type Remote } from './fallback.js';
 import { fetchFor } from './http.js';
 import type {
   ChatCompletion,
@@ -46,8 +47,8 @@ export interface ModelInfo {
   /** How the shards exchange; with one shard there is nothing to exchange. */
   readonly transport: 'none' | 'shared' | 'messages';
   readonly build: Build;
-  /** Where the bytes came from: the network, browser storage, or a file of the visitor. */
-  readonly source: 'network' | 'storage' | 'file';
+  /** Where the bytes came from: the network, browser storage, or a file of the visitor. `fallback`: there are none here. */
+  readonly source: 'network' | 'storage' | 'file' | 'fallback';
 }
 
 /** `model.chat.completions` */
@@ -80,18 +81,26 @@ export class Model {
    * `/chat/completions` (also as server-sent events), `/completions`, `/embeddings` and `/models`, under any address.
    */
   readonly fetch: typeof globalThis.fetch;
-  readonly #crew: Crew;
+  /** The workers, or why there are none. */
+  readonly #device: Crew | FanlightError;
+  readonly #fallback: Remote | undefined;
   readonly #watchers = new Watchers();
   readonly #info: ModelInfo;
 
   /** @internal */
-  constructor(crew: Crew, info: ModelInfo) {
-    this.#crew = crew;
+  constructor(device: Crew | FanlightError, info: ModelInfo, fallback?: Remote) {
+    this.#device = device;
+    this.#fallback = fallback;
     this.#info = info;
     this.chat = { completions: { create: this.#createChat.bind(this) } };
     this.completions = { create: this.#createText.bind(this) };
     this.fetch = fetchFor(this);
-    crew.onEnd((error) => this.#watchers.tell('closed', { error }));
+    if (device instanceof Crew) device.onEnd((error) => this.#watchers.tell('closed', { error }));
+  }
+
+  get #crew(): Crew {
+    if (this.#device instanceof Crew) return this.#device;
+    throw this.#device;
   }
 
   /** What is loaded, and how. */
@@ -141,14 +150,21 @@ export class Model {
 
   /** Ends the workers and frees the memory. What is pending rejects with `closed`. The stored file stays. */
   async dispose(): Promise<void> {
-    this.#crew.end(new FanlightError('closed', 'The model was disposed. Load it again to go on.'));
+    const reason = new FanlightError('closed', 'The model was disposed. Load it again to go on.');
+    if (this.#device instanceof Crew) this.#device.end(reason);
   }
 
-  /** Answers a request that was checked. */
-  #answer<W, C extends object>(kind: RequestKind, checked: Checked, teller: Teller<W, C>): Promise<W | Stream<C>> {
+  /** Answers a request that was checked, here. */
+  async #answer<W, C extends object>(kind: RequestKind, checked: Checked, teller: Teller<W, C>): Promise<W | Stream<C>> {
+    const crew = this.#crew;
     const watch = this.#watchers.begin(kind);
-    const { stream } = checked;
-    return stream ? answerStream(this.#crew, checked, teller, watch) : answerWhole(this.#crew, checked, teller, watch);
+    return checked.stream ? answerStream(crew, checked, teller, watch) : answerWhole(crew, checked, teller, watch);
+  }
+
+  /** Who may be asked besides, for this request. */
+  #remote({ fallback }: { fallback?: Fallback | false | null }): Remote | undefined {
+    const own = checkFallback(fallback);
+    return own === undefined ? this.#fallback : own || undefined;
   }
 
   #createChat(
@@ -165,7 +181,9 @@ export class Model {
   ): Promise<ChatCompletion | Stream<ChatCompletionChunk>> {
     const checked = checkChat(params, options);
     const teller = chatTeller(this.#info.name, checked.request.logprobs ?? false);
-    return this.#answer('chat', checked, teller);
+    const local = () => this.#answer('chat', checked, teller);
+    const remote = this.#remote(params);
+    return remote ? remote.answer('chat', params, checked, local, this.#watchers) : local();
   }
 
   #createText(params: CompletionParams & { stream: true }, options?: RequestOptions): Promise<Stream<Completion>>;
@@ -173,6 +191,8 @@ export class Model {
   async #createText(params: CompletionParams, options?: RequestOptions): Promise<Completion | Stream<Completion>> {
     const checked = checkCompletion(params, options);
     const teller = textTeller(this.#info.name, checked.request.logprobs ?? false);
-    return this.#answer('completion', checked, teller);
+    const local = () => this.#answer('completion', checked, teller);
+    const remote = this.#remote(params);
+    return remote ? remote.answer('completion', params, checked, local, this.#watchers) : local();
   }
 }

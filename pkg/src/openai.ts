@@ -1,9 +1,13 @@
 /** The shapes of the OpenAI API, as far as a language model in a page has a use for them. Names are theirs. */
 
+import type { Fallback } from './fallback.js';
+
 // ---- Requests --------------------------------------------------------------------------------------------------
 
 /** Options of both kinds of completion. `null` is the same as leaving an option out. */
 export interface CommonParams {
+  /** A server to ask when the device cannot answer, instead of the one given when the model was loaded; false: none. */
+  fallback?: Fallback | false | null;
   /** Accepted for compatibility; the model is the one that was loaded. */
   model?: string | null;
   /** Accepted for compatibility, and not used. */
@@ -120,6 +124,7 @@ export interface ChatCompletion {
   object: 'chat.completion';
   created: number;
   model: string;
+  served_by: ServedBy;
   choices: {
     index: number;
     message: {
@@ -145,6 +150,7 @@ export interface ChatCompletionChunk {
   object: 'chat.completion.chunk';
   created: number;
   model: string;
+  served_by: ServedBy;
   choices: {
     index: number;
     delta: {
@@ -174,11 +180,15 @@ export interface Completion {
   object: 'text_completion';
   created: number;
   model: string;
+  served_by: ServedBy;
   choices: { index: number; text: string; logprobs: CompletionLogprobs | null; finish_reason: FinishReason | null }[];
   /** Whole: always. Streamed: as with chat. */
   usage?: Usage | null;
   timings?: Timings;
 }
+
+/** Who gave an answer: the model on this device, or the server of a `fallback`. */
+export type ServedBy = 'device' | 'fallback';
 
 /** Why an answer ended. */
 export type FinishReason = 'stop' | 'length' | 'tool_calls';

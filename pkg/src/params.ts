@@ -37,7 +37,7 @@ const SAMPLING = {
 const COMMON = [
   ...Object.keys(SAMPLING),
   ...['model', 'user', 'stream', 'stream_options', 'max_tokens', 'n', 'stop', 'logit_bias', 'signal'],
-  ...['logprobs', 'dry_sequence_breakers', 'ignore_eos', 'speculation'],
+  ...['fallback', 'logprobs', 'dry_sequence_breakers', 'ignore_eos', 'speculation'],
 ];
 const CHAT = new Set([
   ...COMMON,

@@ -177,6 +177,7 @@ test('a whole chat answer has the shape that clients know', async (t) => {
   assert.deepEqual(rest, {
     object: 'chat.completion',
     model: 'Fake',
+    served_by: 'device',
     choices: [
       {
         index: 0,
