@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 import { launch, ROOT, serve } from './support/browser.mjs';
-import { ready } from './support/page.mjs';
+import { keptForLater, ready } from './support/page.mjs';
 
 const ROOMS = ['chat', 'bench'];
 const PANELS = ['choose', 'open-settings', 'open-private'];
@@ -65,11 +65,7 @@ test('the page works without the network, from the second visit on', async (t) =
   const server = await serve(t);
   const { context } = await launch(t);
   const page = await ready(context, `${server.url}www/`);
-  // The engine is the last that the worker is told to keep.
-  await page.waitForFunction(async () => {
-    const kept = await (await caches.open('fanlight-page')).keys();
-    return navigator.serviceWorker.controller && kept.some(({ url }) => url.endsWith('.wasm')) && kept.length > 30;
-  });
+  await keptForLater(page);
   await server.close();
   await page.reload();
   await page.waitForSelector('#send:enabled');

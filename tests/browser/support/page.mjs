@@ -18,3 +18,13 @@ export async function loaded(page) {
   const problem = page.locator('.problem:visible');
   if (await problem.count()) throw new Error(await problem.innerText());
 }
+
+/** Until the service worker has all that a visit without the network needs: the engine comes last. @param {import('playwright-core').Page} page */
+export async function keptForLater(page) {
+  const isKept = () =>
+    page.evaluate(async () => {
+      const kept = await (await caches.open('fanlight-page')).keys();
+      return navigator.serviceWorker.controller !== null && kept.some(({ url }) => url.endsWith('.wasm'));
+    });
+  while (!(await isKept())) await page.waitForTimeout(50); // the test's own time limit ends it
+}
