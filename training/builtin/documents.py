@@ -34,6 +34,8 @@ class Page:
         self.dates = Dates(words)
         # What stands between a label and its value.
         self.colon = self.form({"colon": ": ", "space": " ", "wide": "   ", "dots": " ... ", "line": ":\n", "bar": " | ", "equals": " = ", "tight": ":"}, new=("equals",), usual="colon")
+        # Where the right edge of aligned figures is, if this document aligns them.
+        self.width = words.number(24, 42) if words.maybe(0.35) else None
         self.case = words.pick((str, str, str, str.upper, str.upper, str.lower))
 
     def form(self, forms, new, usual=None):
@@ -59,6 +61,20 @@ class Page:
 
     def pair(self, label, value):
         return f"{label}{self.colon}{value}"
+
+    def spread(self, left, right, gap="  "):
+        """`right` at the right edge of the document, or after a gap."""
+        return left + (" " * max(2, self.width - len(left) - len(right)) if self.width else gap) + right
+
+    def figure(self, label, value):
+        """A line of the sums."""
+        return self.spread(label, value) if self.width else self.pair(label, value)
+
+    def gather(self, lines):
+        """The lines, of which now and then two share one."""
+        if len(lines) > 1 and self.words.maybe(0.25) and not any("\n" in line for line in lines[:2]):
+            return [lines[0] + " " * self.words.pick((2, 3, 4, 8)) + lines[1], *lines[2:]]
+        return lines
 
     def know(self, name, value, printed=None):
         """The document tells `value` for the field `name`."""

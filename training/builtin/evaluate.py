@@ -40,14 +40,15 @@ class Reader:
         self.model.to(device).eval()
         self.template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(self.fields["tokenizer.chat_template"])
 
-    def prompt(self, request):
-        text = self.template.render(messages=[{"role": "user", "content": request}], add_generation_prompt=True)
+    def prompt(self, made):
+        text = self.template.render(messages=messages(made), add_generation_prompt=True)
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids
-        assert ids == self.chats.prompt(request), "training spells the template differently"
+        trained, weights = self.chats.conversation(made.turns[:1], made.system)
+        assert ids == trained[: next(i for i, weight in enumerate(weights) if weight)], "training spells the template differently"
         return ids
 
-    def answers(self, requests, most=LONGEST_ANSWER, rows=24):
-        prompts = [self.prompt(request) for request in requests]
+    def answers(self, examples, most=LONGEST_ANSWER, rows=24):
+        prompts = [self.prompt(made) for made in examples]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         answers = [None] * len(prompts)
         for start in range(0, len(order), rows):
@@ -63,6 +64,12 @@ def draw(count, test=True, seed="evaluation"):
     return [source() for _ in range(count)]
 
 
+def messages(made):
+    """The first turn as a chat."""
+    system = [{"role": "system", "content": made.system}] if made.system is not None else []
+    return [*system, {"role": "user", "content": made.turns[0][0]}]
+
+
 def same(given, wanted):
     """Whether a parsed JSON value is the wanted one; numbers compare as numbers."""
     if isinstance(wanted, Figure):
@@ -70,21 +77,8 @@ def same(given, wanted):
     return given == wanted
 
 
-def schema_of(made):
-    """The JSON Schema of an extraction."""
-    properties = {}
-    for key, name, columns in made.asked:
-        if name == "items":
-            item = {shown: {"type": "string"} if column == "name" else {"type": "number"} for shown, column in columns}
-            properties[key] = {"type": "array", "items": {"type": "object", "properties": item, "required": list(item), "additionalProperties": False}}
-        else:
-            number = name in ("subtotal", "tax", "total", "rating")
-            properties[key] = {"type": ["number" if number else "string", "null"]}
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
 def fits(value, schema):
-    """Whether a value follows a schema of `schema_of`; keys in its order."""
+    """Whether a value follows a schema of `tasks.schema_of`; keys in its order."""
     if schema["type"] == "object":
         return isinstance(value, dict) and list(value) == schema["required"] and all(fits(value[k], s) for k, s in schema["properties"].items())
     if schema["type"] == "array":
@@ -107,7 +101,7 @@ class Score:
             value = json.loads(answer)
         except ValueError:
             value = None
-        self.count("valid JSON with the schema", value is not None and fits(value, schema_of(made)))
+        self.count("valid JSON with the schema", value is not None and fits(value, tasks.schema_of(made.asked)))
         value = value if isinstance(value, dict) else {}
         layout = "new layouts" if made.document.new_layout else "known forms of layout"
         whole = True
@@ -138,6 +132,8 @@ class Score:
 
     def add(self, made, answer):
         good = self.extraction(made, answer) if made.task == "extract" else answer == made.answer()
+        if made.system is not None:
+            self.count(f"asked by the verb {made.task}", good)
         if made.task == "classify":
             self.count("labels", good)
             self.count(f"labels: {made.asked[0][1]}", good)
@@ -166,13 +162,12 @@ def main():
     torch.set_num_threads(options.threads)
 
     examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "evaluation")
-    requests = [made.turns[0][0] for made in examples]
     if options.requests:
         with options.requests.open("w", encoding="utf-8") as file:
-            for made, request in zip(examples, requests, strict=True):
-                line = {"messages": [{"role": "user", "content": request}], "maxTokens": LONGEST_ANSWER}
+            for made in examples:
+                line = {"messages": messages(made), "maxTokens": LONGEST_ANSWER}
                 if options.constrained and made.task == "extract":
-                    line["constraint"] = {"schema": schema_of(made)}
+                    line["constraint"] = {"schema": tasks.schema_of(made.asked)}
                 elif options.constrained and made.task == "classify":
                     line["constraint"] = {"regex": "|".join(map(re.escape, made.asked[0][0]))}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -180,12 +175,12 @@ def main():
     if options.answers:
         answers = [json.loads(line)["answer"] for line in options.answers.read_text(encoding="utf-8").splitlines()]
     else:
-        answers = Reader(options.model, options.device).answers(requests)
+        answers = Reader(options.model, options.device).answers(examples)
     score, shown = Score(), 0
     for made, answer in zip(examples, answers, strict=True):
         if not score.add(made, answer) and shown < options.show:
             shown += 1
-            print(f"--- {made.task}\n{made.turns[0][0]}\nwanted {made.answer()}\ngot    {answer}\n")
+            print(f"--- {made.task}\n{made.system or ''}\n{made.turns[0][0]}\nwanted {made.answer()}\ngot    {answer}\n")
     print("\n".join(score.lines()))
 
 

@@ -129,6 +129,8 @@ class Example:
     document: Document = None
     # For extraction: the keys in order, each with the field it stands for, and the columns of the items.
     asked: list = field(default_factory=list)
+    # A system message before the turns.
+    system: str | None = None
 
     def answer(self, turn=0):
         return "".join(text for text, _ in self.turns[turn][1])
@@ -201,6 +203,40 @@ def extract(words, document):
     """Asks for fields as JSON."""
     request, answer, asked = request_fields(words, document, choose_fields(words, document))
     return Example("extract", [(join(words, request, document.text, 0.08), answer)], document, asked)
+
+
+def schema_of(asked, null=True):
+    """The JSON Schema of an extraction; with `null`, what the text does not say may be null."""
+    properties = {}
+    for key, name, columns in asked:
+        if name == "items":
+            item = {shown: {"type": "string" if column == "name" else "number"} for shown, column in columns}
+            properties[key] = {"type": "array", "items": object_schema(item)}
+        else:
+            kind = "number" if name in ("subtotal", "tax", "total", "rating") else "string"
+            properties[key] = {"type": [kind, "null"] if null else kind}
+    return object_schema(properties)
+
+
+def object_schema(properties):
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def by_schema(words, made):
+    """Asks as the package's `extract` does: the schema in a system message, and the text alone."""
+    schema = schema_of(made.asked, null=words.maybe(0.5))
+    for part in (schema, *(each["items"] for each in schema["properties"].values() if "items" in each)):
+        if words.maybe(0.4):
+            del part["additionalProperties"]
+    written = json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
+    made.system = f"Read the text and write down what it says as JSON.\nThe JSON follows this schema: {written}"
+    made.turns[0] = (made.document.text, made.turns[0][1])
+
+
+def by_classes(made):
+    """Asks as the package's `classify` does."""
+    made.system = f"Say which class the text belongs to.\nClasses: {', '.join(made.asked[0][0])}\nAnswer with one class and nothing else."
+    made.turns[0] = (made.document.text, made.turns[0][1])
 
 
 def join(words, request, text, after):
@@ -296,6 +332,11 @@ def example(words, level=1.0, kind=None, task=None):
         made = Example("question", [(join(words, asked[0], document.text, 0.4), asked[1])], document)
     else:
         made = extract(words, document)
+    # As the verbs of the package ask; schemas are long, and so are rare.
+    if task == "extract" and len(made.asked) <= 6 and words.maybe(0.08):
+        by_schema(words, made)
+    elif task == "classify" and words.maybe(0.2):
+        by_classes(made)
     # Further turns about the same text: more to learn from each document.
     known = {name for _, name, _ in made.asked} if task == "extract" else {"label"} if task == "classify" else set(QUESTIONS)
     while words.maybe(0.5) and len(made.turns) < 4:

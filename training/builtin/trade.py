@@ -6,7 +6,8 @@ TAX_LABELS = ("VAT", "Tax", "Sales tax", "GST", "MwSt", "TVA", "IVA", "Incl. VAT
 TOTAL_LABELS = ("Total", "Total", "TOTAL", "Grand total", "Amount due", "Sum", "To pay", "Total amount", "Balance due", "Total due")
 SUBTOTAL_LABELS = ("Subtotal", "Sub-total", "Net", "Net amount", "Sum of items")
 
-# How an item is printed. {p} is the amount printed for it; {n} counts the lines.
+# How an item is printed. {p} is the amount printed for it; {n} counts the lines. With {u}, the price of one and the amount
+# are printed both, and the price of one is what counts as its price.
 ITEM_FORMS = {
     "name price": "{name}{gap}{p}",
     "name dots price": "{name} {dots} {p}",
@@ -16,6 +17,11 @@ ITEM_FORMS = {
     "qty x name price": "{qty} x {name}{gap}{p}",
     "qtyx name price": "{qty}x {name}{gap}{p}",
     "qty name price": "{qty} {name}{gap}{p}",
+    "name qty price": "{name}{gap}{qty}{gap}{p}",
+    "qty x name unit amount": "{qty} x {name}{gap}{u}{gap}{p}",
+    "qty name unit amount": "{qty} {name}{gap}{u}{gap}{p}",
+    "name qty unit amount": "{name}{gap}{qty}{gap}{u}{gap}{p}",
+    "name bar qty bar unit bar amount": "{name} | {qty} | {u} | {p}",
     "name xqty price": "{name} x{qty}{gap}{p}",
     "name x qty price": "{name} x {qty}{gap}{p}",
     "name (qty) price": "{name} ({qty}) {p}",
@@ -40,6 +46,10 @@ COLUMNS = {
     "n bar name": ("No | Item | Qty | Price",),
     "name price": ("Item   Price", "Description   Amount"),
     "qty name price": ("Qty Item   Price", "Pcs Article   Amount"),
+    "name qty price": ("Item   Qty   Price", "Description   Quantity   Price", "Article   Pcs   Amount"),
+    "qty name unit amount": ("Qty Item   Price   Amount", "Pcs Article   Unit price   Total"),
+    "name qty unit amount": ("Item   Qty   Price   Amount", "Description   Quantity   Unit price   Total"),
+    "name bar qty bar unit bar amount": ("Item | Qty | Price | Amount", "Description | Quantity | Unit price | Total"),
 }
 
 
@@ -58,13 +68,31 @@ def items(page, most):
         item = words.item()
         quantity = words.pick((1, 1, 1, 2, 2, 3, 4, 5, 6, words.number(1, 48))) if "{qty}" in form else 1
         cents = words.pick((words.number(49, 999), words.number(100, 4999), words.number(1, 99) * 100 + words.pick((0, 50, 95, 99)), words.number(100, 39999)))
-        each = cents * quantity if "@" in form or " x {p}" in form else cents
-        total += each
-        printed = money.signed(cents) if signed else money.bare(cents)
-        lines.append(form.format(name=item, qty=quantity, p=printed, n=n + 1, gap=gap, dots=dots))
+        write = money.signed if signed else money.bare
+        if "{u}" in form:
+            # The price of one is often left out where there is only one.
+            unit = "" if quantity == 1 and "|" not in form and words.maybe(0.4) else write(cents)
+            fitted = form if unit else form.replace("{u}{gap}", "")
+            lines.append(item_line(page, fitted, gap, name=item, qty=quantity, u=unit, p=write(cents * quantity), n=n + 1, dots=dots))
+            total += cents * quantity
+        else:
+            lines.append(item_line(page, form, gap, name=item, qty=quantity, p=write(cents), n=n + 1, dots=dots))
+            total += cents * quantity if any(sign in form for sign in ("@ {p}", " x {p}", " at {p}")) else cents
         truth.append({"name": item, "qty": Figure(quantity), "price": Figure(money.value(cents))})
     page.fields["items"] = truth
     return lines, total
+
+
+def item_line(page, form, gap, **values):
+    """Writes one line; a document that aligns puts the last column at its right edge, and those before it in columns."""
+    if not page.width or "{gap}" not in form or "\n" in form:
+        return form.format(gap=gap, **values)
+    *left, last = form.split("{gap}")
+    text = left[0].format(**values)
+    for n, part in enumerate(left[1:]):
+        # Columns of figures before the last one.
+        text = text.ljust(page.width - 9 * (len(left) - n)) + "  " + part.format(**values)
+    return page.spread(text, last.format(**values))
 
 
 def sums(page, total):
@@ -78,11 +106,11 @@ def sums(page, total):
     write = money.signed if signed else money.bare
     if with_tax:
         if words.maybe(0.6):
-            lines.append(page.pair(page.label(*SUBTOTAL_LABELS), page.amount("subtotal", total, write(total))))
+            lines.append(page.figure(page.label(*SUBTOTAL_LABELS), page.amount("subtotal", total, write(total))))
         label = page.label(*TAX_LABELS)
         if words.maybe(0.5):
             label += words.pick((f" {rate}%", f" ({rate}%)", f" {rate} %"))
-        lines.append(page.pair(label, page.amount("tax", tax, write(tax))))
+        lines.append(page.figure(label, page.amount("tax", tax, write(tax))))
         total += tax
     printed = page.amount("total", total)
     label = page.label(*TOTAL_LABELS)
@@ -95,7 +123,7 @@ def sums(page, total):
         page.know("currency", money.code, money.sign)
     elif money.place != "none":
         page.know("currency", money.code, money.sign)
-    lines.append(page.pair(label, printed))
+    lines.append(page.figure(label, printed))
     return lines, total
 
 
@@ -147,6 +175,7 @@ def receipt(words, level=1.0):
     )
     head = [line for line in (date_line, number_line) if line] + extra
     words.chance.shuffle(head)
+    head = page.gather(head)
     where = place(page) if words.maybe(0.55) else []
     if words.maybe(0.25 * level):
         phone = page.know("phone", words.phone())
@@ -179,8 +208,8 @@ def payment(page, total):
     if style < 0.45:
         page.know("payment", "Cash")
         given = (total // 1000 + 1) * 1000
-        lines = [page.pair("Cash", page.money.bare(given))]
-        return [*lines, page.pair(page.label("Change", "Change due"), page.money.bare(given - total))] if words.maybe(0.7) else lines
+        lines = [page.figure("Cash", page.money.bare(given))]
+        return [*lines, page.figure(page.label("Change", "Change due"), page.money.bare(given - total))] if words.maybe(0.7) else lines
     return []
 
 
@@ -200,7 +229,7 @@ def invoice(words, level=1.0):
         facts.append(page.pair(page.label("Due", "Due date", "Payment due", "Pay by", "Payable until"), due))
     if words.maybe(0.2 * level):
         facts.append(page.pair(page.label("Your order", "Order", "Customer no", "Project"), words.code()))
-    facts = [fact for fact in facts if fact]
+    facts = page.gather([fact for fact in facts if fact])
     where = place(page) if words.maybe(0.4) else []
     contact = []
     if words.maybe(0.35 * level):

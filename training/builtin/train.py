@@ -52,7 +52,7 @@ def chunk(seed, number, level, chats, test=False, count=CHUNK):
     """Conversations number `number` of the stream, as (ids, weights, kind of task); the same for the same arguments."""
     draw = tasks.stream(f"{seed}:{number}", test)
     made = [draw(level) for _ in range(count)]
-    return [(*chats.conversation(item.turns), item.task) for item in made]
+    return [(*chats.conversation(item.turns, item.system), item.task) for item in made]
 
 
 def batches(items, tokens, order):
@@ -299,15 +299,16 @@ def train(run):
         now = time.time()
         state["seconds"] = before + now - began
         ended = bool(stopped) or now - began > stop
-        if now - logged > 60 or ended:
+        saving = ended or now - saved > preset["save_seconds"]
+        if saving or now - logged > 60:
             logged = now
             line = {**{k: round(v, 4) for k, v in state.items()}, "tokens_per_second": round((state["seen"] - seen_before) / (now - began))}
-            if (ended and not stopped) or now - saved > preset["save_seconds"]:
+            if saving and not stopped:
                 line["check"] = run.check(tests)
             print(json.dumps(line), flush=True)
             with (run.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-        if ended or now - saved > preset["save_seconds"]:
+        if saving:
             saved = now
             if not options.finish:
                 run.save()

@@ -66,7 +66,7 @@ class Chats:
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.start, self.end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
-        self.user, self.assistant, self.line = (tokenizer.encode(text).ids for text in ("user\n", "assistant\n", "\n"))
+        self.system, self.user, self.assistant, self.line = (tokenizer.encode(text).ids for text in ("system\n", "user\n", "assistant\n", "\n"))
 
     def prompt(self, request):
         return [self.start, *self.user, *self.tokenizer.encode(request, add_special_tokens=False).ids, self.end, *self.line, self.start, *self.assistant]
@@ -81,8 +81,11 @@ class Chats:
         weights += [max(by_character[a:b]) for a, b in encoded.offsets]
         return [*ids, self.end], [*weights, by_character[-1]]
 
-    def conversation(self, turns):
+    def conversation(self, turns, system=None):
         ids, weights = [], []
+        if system is not None:
+            ids = [self.start, *self.system, *self.tokenizer.encode(system, add_special_tokens=False).ids, self.end]
+            weights = [0.0] * len(ids)
         for request, answer in turns:
             if ids:
                 ids += self.line

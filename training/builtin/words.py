@@ -157,6 +157,10 @@ class Words:
         return f"{first}-{self.first()} {last}" if style < 0.96 else f"{first[0]}. {last}"
 
     def merchant(self):
+        name = self.plain_merchant()
+        return name.upper() if self.maybe(0.12) else name
+
+    def plain_merchant(self):
         style, name = self.chance.random(), self.name_word()
         if style < 0.10:
             return name
@@ -171,7 +175,7 @@ class Words:
         if style < 0.84:
             return f"{name} {self.of(SHOP)} {self.of(COMPANY)}"
         if style < 0.90:
-            return f"{name} & {self.name_word()}"
+            return self.pick((f"{name} & {self.name_word()}", f"{name} & Sons {self.of(SHOP)}", f"{self.last()} & Sons"))
         return f"{name} {self.number(2, 99)}" if style < 0.95 else f"{self.of(SHOP)} {name}"
 
     def company(self):
@@ -186,16 +190,25 @@ class Words:
         """What a line of a receipt sells."""
         style = self.chance.random()
         noun = self.of(NOUN) if self.maybe(0.6) else self.name_word()
-        if style < 0.30:
+        if style < 0.26:
             name = noun
-        elif style < 0.60:
+        elif style < 0.46:
             name = f"{self.of(ADJECTIVE)} {noun}"
-        elif style < 0.78:
+        elif style < 0.58:
+            name = f"{self.of(ADJECTIVE)} {noun.lower()}"
+        elif style < 0.72:
             name = f"{self.name_word()} {noun}"
-        elif style < 0.88:
-            name = f"{noun} {self.number(2, 99) * self.pick((1, 5, 10))}{self.pick(('g', 'ml', 'cm', 'W', 'L', 'kg', 'mm'))}"
-        elif style < 0.94:
+        elif style < 0.78:
+            name = f"{self.of(NOUN)} {self.made_up()}"
+        elif style < 0.87:
+            amount = self.number(2, 99) * self.pick((1, 5, 10)) if self.maybe(0.7) else self.pick(("0.5", "1.5", "0.75", "2.5", "0.33"))
+            name = f"{noun} {amount}{self.pick(('', '', ' '))}{self.pick(('g', 'ml', 'cm', 'W', 'l', 'kg', 'mm'))}"
+        elif style < 0.91:
             name = f"{self.of(ADJECTIVE)} {self.name_word()} {noun}"
+        elif style < 0.94:
+            name = f"{self.pick(('Box', 'Pack', 'Roll', 'Bag', 'Set', 'Bottle'))} of {noun.lower()}"
+        elif style < 0.955:
+            name = f'{noun} "{self.made_up().capitalize()}"'
         else:
             name = f"{noun} {self.pick('ABCDEFGKLMNPRSTVX')}{self.number(1, 99)}"
         return name.upper() if self.maybe(0.12) else name
@@ -204,7 +217,9 @@ class Words:
         style = self.chance.random()
         if style < 0.6:
             return f"{self.of(JOB_FIELD)} {self.of(JOB)}"
-        return self.of(JOB) if style < 0.9 else f"{self.of(JOB)} {self.name_word()}"
+        if style < 0.7:
+            return f"Head of {self.of(JOB_FIELD)}"
+        return self.of(JOB) if style < 0.92 else f"{self.of(JOB)} {self.name_word()}"
 
     def city(self):
         return self.of(CITY) if self.maybe(0.6) else self.made_up().capitalize()
@@ -235,7 +250,11 @@ class Words:
         return f"{self.letters(2)}-{self.number(2019, 2029)}-{self.digits(4)}" if style < 9 else f"{self.digits(3)}-{self.digits(4)}-{self.digits(2)}"
 
     def phone(self):
-        style = self.number(0, 5)
+        style = self.number(0, 7)
+        if style == 6:
+            return f"{self.digits(3)}-{self.digits(4)}"
+        if style == 7:
+            return f"+{self.number(1, 99)} {self.digits(3)} {self.digits(4)}"
         if style == 0:
             return f"+{self.number(1, 99)} {self.digits(3)} {self.digits(3)} {self.digits(4)}"
         if style == 1:
@@ -253,7 +272,7 @@ class Words:
     def email(self, person=None, domain=None):
         person = (person or self.person()).lower().replace("'", "").replace(".", "").split()
         style = self.number(0, 4)
-        user = f"{person[0]}.{person[-1]}" if style < 2 else person[0] if style == 2 else f"{person[0][0]}{person[-1]}"
+        user = f"{person[0]}.{person[-1]}" if style < 2 else person[0] if style == 2 else f"{person[0][0]}{self.pick(('', '.'))}{person[-1]}"
         if style == 4:
             user = self.pick(("info", "hello", "contact", "sales", "mail", self.made_up()))
         return f"{user}@{domain or self.domain()}"
