@@ -264,8 +264,8 @@ struct Packed<G> {
     groups: Vec<G>,
 }
 
-/// Rows in one call of a vector kernel: short calls are optimised by the browser sooner.
-const ROWS_PER_CALL: usize = 128;
+/// Rows in one call of a vector kernel: short calls are optimised by the browser sooner, long ones read longer streams.
+const ROWS_PER_CALL: usize = 512;
 
 impl<G: Kernels> Packed<G> {
     fn zeros(size: Size) -> Result<Box<dyn Layout>> {

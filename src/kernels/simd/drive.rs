@@ -41,16 +41,41 @@ pub fn hidden_splat(byte: u8) -> V128 {
     black_box(i8x16_splat(byte as i8))
 }
 
-/// One vector times all rows. `groups` holds `per_row` groups for each `Q` quads of rows; `kernel` multiplies one such row.
+/// In how many places at once a matrix is read. A processor fetches ahead in each of several streams, but only within a page:
+/// with one, a core of an Intel Xeon waits at every page and reads Q4_K at 5.2 GB/s, with four at 7.
+const STREAMS: usize = 4;
+
+/// One vector times all rows. `groups` holds `per_row` groups for each `Q` quads of rows; `step` adds to the totals of such a
+/// row the products of some 256 values: `per_super` groups, or fewer at its end, and one of `x`.
 #[inline(always)]
-pub fn vector<G, const Q: usize>(
+pub fn vector<G, X, const Q: usize>(
     groups: &[G],
     per_row: usize,
+    per_super: usize,
+    x: &[X],
     out: &mut [f32],
-    kernel: impl Fn(&[G]) -> [V128; Q],
+    step: impl Fn(&mut [V128; Q], &[G], &X),
 ) {
-    for (groups, out) in groups.chunks_exact(per_row).zip(out.chunks_mut(4 * Q)) {
-        store_quads(out, kernel(groups));
+    let rows = groups.len() / per_row;
+    let long = rows / STREAMS;
+    // Not known to be four, or the kernel would be there four times.
+    let streams = black_box(STREAMS).min(STREAMS);
+    // The first turn walks in streams, the second takes the rows that are left, in one.
+    for (first, count, streams) in [(0, long, streams), (long * STREAMS, rows % STREAMS, 1)] {
+        for r in first..first + count {
+            let mut totals = [[f32x4_splat(0.0); Q]; STREAMS];
+            for (i, x) in x.iter().enumerate() {
+                for (s, totals) in totals[..streams].iter_mut().enumerate() {
+                    let row = &groups[(s * long + r) * per_row..][..per_row];
+                    step(totals, &row[i * per_super..per_row.min((i + 1) * per_super)], x);
+                }
+            }
+            for (s, totals) in totals[..streams].iter().enumerate() {
+                let at = 4 * Q * (s * long + r);
+                let end = out.len().min(at + 4 * Q);
+                store_quads(&mut out[at..end], *totals);
+            }
+        }
     }
 }
 

@@ -76,9 +76,8 @@ pub fn vector8<C: Product + BlockK, S: Summing>(
 ) {
     let (masks, n) = (C::masks(), Hidden::numbers());
     let zero = [i32x4_splat(0); 2];
-    drive::vector(groups, per_row, out, |row| {
-        let mut totals = [f32x4_splat(0.0); 2];
-        for (group, x) in row.iter().zip(x) {
+    drive::vector(groups, per_row, 1, x, out, |totals: &mut [V128; 2], group, x| {
+        for group in group {
             let mut sums = [f32x4_splat(0.0); 2];
             for j in 0..n.blocks {
                 let block = &x.blocks[j];
@@ -97,7 +96,6 @@ pub fn vector8<C: Product + BlockK, S: Summing>(
                 totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
             }
         }
-        totals
     });
 }
 
@@ -105,9 +103,8 @@ pub fn vector8<C: Product + BlockK, S: Summing>(
 #[inline(never)]
 pub fn vector16<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let (masks, n) = (C::masks(), Hidden::numbers());
-    drive::vector(groups, per_row, out, |row| {
-        let mut totals = [f32x4_splat(0.0); 2];
-        for (group, x) in row.iter().zip(x) {
+    drive::vector(groups, per_row, 1, x, out, |totals: &mut [V128; 2], group, x| {
+        for group in group {
             // 256 * 31 * 63 * 2047 < 2^31.
             let mut sums = [i32x4_splat(0); 2];
             for j in 0..n.blocks {
@@ -125,7 +122,6 @@ pub fn vector16<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[
                 totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
             }
         }
-        totals
     });
 }
 

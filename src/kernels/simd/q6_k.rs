@@ -61,9 +61,8 @@ fn unpack(vectors: &[[u8; 16]; 3], low: V128, top: V128) -> [V128; 4] {
 pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, out, |row| {
-        let mut total = f32x4_splat(0.0);
-        for (group, x) in row.iter().zip(x) {
+    drive::vector(groups, per_row, 1, x, out, |[total], group, x| {
+        for group in group {
             let mut sum = f32x4_splat(0.0);
             for j in 0..n.blocks {
                 let block = &x.blocks[j];
@@ -85,9 +84,8 @@ pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], ou
                 }
                 sum = madd(S::float(products), load_splat_f32(&block.scale), sum);
             }
-            total = madd(sum, load_f32(&group.d), total);
+            *total = madd(sum, load_f32(&group.d), *total);
         }
-        [total]
     });
 }
 
@@ -96,9 +94,8 @@ pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], ou
 pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, out, |row| {
-        let mut total = f32x4_splat(0.0);
-        for (group, x) in row.iter().zip(x) {
+    drive::vector(groups, per_row, 1, x, out, |[total], group, x| {
+        for group in group {
             // 256 * 32 * 128 * 2047 < 2^31.
             let mut sum = i32x4_splat(0);
             for j in 0..n.blocks {
@@ -117,9 +114,8 @@ pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f
                 }
             }
             let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.blocks[0].scale));
-            total = madd(f32x4_convert_i32x4(sum), d, total);
+            *total = madd(f32x4_convert_i32x4(sum), d, *total);
         }
-        [total]
     });
 }
 

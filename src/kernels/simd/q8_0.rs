@@ -21,18 +21,14 @@ fn pairs(codes: &[[u8; 2]; 4]) -> V128 {
 /// One vector in twelve bits times all rows.
 #[inline(never)]
 pub fn vector16(groups: &[GroupQ8_0], per_row: usize, x: &[Super16], out: &mut [f32]) {
-    drive::vector(groups, per_row, out, |row| {
-        let mut total = f32x4_splat(0.0);
-        for (groups, x) in row.chunks(8).zip(x) {
-            for (group, x) in groups.iter().zip(&x.blocks) {
-                let products = (0..16).fold(i32x4_splat(0), |sum, p| {
-                    step16(sum, load_splat_i16x2(&x.codes[p]), pairs(&group.codes[p]))
-                });
-                let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
-                total = madd(f32x4_convert_i32x4(products), d, total);
-            }
+    drive::vector(groups, per_row, 8, x, out, |[total], groups, x| {
+        for (group, x) in groups.iter().zip(&x.blocks) {
+            let products = (0..16).fold(i32x4_splat(0), |sum, p| {
+                step16(sum, load_splat_i16x2(&x.codes[p]), pairs(&group.codes[p]))
+            });
+            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
+            *total = madd(f32x4_convert_i32x4(products), d, *total);
         }
-        [total]
     });
 }
 
