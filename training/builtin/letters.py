@@ -22,7 +22,7 @@ def spin(words, text, values=None):
         if not count and not more:
             break
     text = re.sub(r"<(\w+)>", lambda m: str(values[m[1]]), text)
-    return re.sub(r" +", " ", text).strip()
+    return re.sub(r" +([.,?!])(?= |$)", r"\1", re.sub(r" +", " ", text)).strip()
 
 
 def halves(phrases):
