@@ -1,6 +1,5 @@
 /** From what the engine produces to answers in the OpenAI shape: streamed and whole, chat and plain text. */
 
-import type { Crew } from './client.js';
 import type * as engine from './engine.js';
 import { asFanlightError, type FanlightError } from './errors.js';
 import type { RequestWatch } from './events.js';
@@ -18,6 +17,7 @@ import type {
 } from './openai.js';
 import type { Checked } from './params.js';
 import type { GenerateEvent, GenerateResult } from './protocol.js';
+import type { Answering } from './session.js';
 import { Stream } from './stream.js';
 
 /** How one kind of answer is told. */
@@ -33,7 +33,7 @@ export interface Teller<Whole, Chunk extends object> {
 
 /** Runs a request; resolves with the whole answer. */
 export async function answerWhole<W, C extends object>(
-  crew: Crew,
+  crew: Answering,
   checked: Checked,
   teller: Teller<W, C>,
   watch: RequestWatch,
@@ -53,7 +53,7 @@ export async function answerWhole<W, C extends object>(
 
 /** Runs a request; resolves with a stream as soon as the request was accepted. */
 export async function answerStream<W, C extends object>(
-  crew: Crew,
+  crew: Answering,
   checked: Checked,
   teller: Teller<W, C>,
   watch: RequestWatch,

@@ -1,7 +1,7 @@
 /** The page's half of the conversation: the workers of one model, its line of requests, and what happens when one dies. */
 
 import { Caller } from './channel.js';
-import type { EngineInfo, GenerateRequest } from './engine.js';
+import type { EngineInfo, GenerateRequest, SavePlan } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
 import type {
@@ -10,6 +10,7 @@ import type {
   GenerateResult,
   KvType,
   LoadEvent,
+  MemoryAction,
   ShardCalls,
   StorageCalls,
   StoredFile,
@@ -34,6 +35,14 @@ const GRACE_MS = 1_000;
 interface Member {
   readonly handle: WorkerHandle;
   readonly caller: Caller<StorageCalls & ShardCalls>;
+}
+
+/** What can be done with memories while no request is answered. */
+export interface MemoryWork {
+  /** What of a memory can be saved. */
+  plan(id: number): Promise<SavePlan>;
+  /** Has all shards do it; resolves with what each gave. */
+  all(action: MemoryAction): Promise<(Uint8Array | undefined)[]>;
 }
 
 /** The workers of one model: the first is the leader. Dies as a whole when one of them dies. */
@@ -94,11 +103,23 @@ export class Crew {
   /** Runs a request when its turn comes. An abort rejects at once; the next request waits until all shards are home. */
   async generate(
     request: GenerateRequest,
-    options: { signal?: AbortSignal | undefined; onEvent(event: GenerateEvent): void },
+    options: {
+      signal?: AbortSignal | undefined;
+      onEvent(event: GenerateEvent): void;
+      /** Which memory the request goes on in, asked when its turn comes; without it, in that of the model itself. */
+      memory?: () => number;
+    },
   ): Promise<GenerateResult> {
     const leave = await this.#line.enter(options.signal);
+    let memory = 0;
+    try {
+      memory = options.memory?.() ?? 0;
+    } catch (error) {
+      leave();
+      throw error;
+    }
     const stop = new AbortController();
-    const calls = this.#callShards(request, stop.signal, options.onEvent);
+    const calls = this.#callShards(request, memory, stop.signal, options.onEvent);
     const silence = setTimeoutOn(stop.signal, SILENCE_MS, () => {
       this.end(new FanlightError('worker-crashed', 'A worker does not answer any more. Load the model again.'));
     });
@@ -120,6 +141,19 @@ export class Crew {
     return orAborted(answer, options.signal, () => this.#sendHome(stop));
   }
 
+  /** Does something with the memories of sessions, when its turn comes: `all` shards do it, by the leader's `plan`. */
+  async memory<T>(work: (does: MemoryWork) => Promise<T>): Promise<T> {
+    const leave = await this.#line.enter(undefined);
+    try {
+      return await work({
+        plan: (id) => this.leader.call('planMemory', { id }),
+        all: (action) => this.#remember(action),
+      });
+    } finally {
+      leave();
+    }
+  }
+
   /** Ends the workers. Whatever was pending rejects with the reason. */
   end(reason: FanlightError): void {
     if (this.#ended) return;
@@ -139,17 +173,27 @@ export class Crew {
 
   #callShards(
     request: GenerateRequest,
+    memory: number,
     stop: AbortSignal,
     onEvent: (event: GenerateEvent) => void,
   ): Promise<GenerateResult>[] {
     const epoch = ++this.#epoch;
     this.#control?.reset();
     return this.#members.map(({ caller }, shard) => {
-      if (shard > 0) return caller.call('generate', { epoch, request: undefined }, { signal: stop });
+      if (shard > 0) return caller.call('generate', { epoch, memory, request: undefined }, { signal: stop });
       const whileWanted = (event: GenerateEvent) => {
         if (!stop.aborted) onEvent(event);
       };
-      return caller.call('generate', { epoch, request }, { signal: stop, onEvent: whileWanted });
+      return caller.call('generate', { epoch, memory, request }, { signal: stop, onEvent: whileWanted });
+    });
+  }
+
+  /** All have answered before this resolves or rejects, so that the next action finds them at rest. */
+  async #remember(action: MemoryAction): Promise<(Uint8Array | undefined)[]> {
+    const answers = await Promise.allSettled(this.#members.map(({ caller }) => caller.call('memory', action)));
+    return answers.map((answer) => {
+      if (answer.status === 'rejected') throw answer.reason;
+      return answer.value;
     });
   }
 

@@ -73,6 +73,8 @@ export interface GenerateRequest {
   readonly stop?: readonly string[];
   /** Go on after a token that ends an answer. */
   readonly ignoreEnd?: boolean;
+  /** Compute the prompt, to the end of its last message, and answer nothing. */
+  readonly promptOnly?: boolean;
   /** Guess tokens that have stood in the text before, and verify several at once; yes unless false. */
   readonly speculation?: boolean;
   readonly sampling: Sampling;
@@ -136,6 +138,14 @@ export interface OutputEvent {
   readonly finishReason?: FinishReason;
 }
 
+/** The leader's plan for what all shards save. Only the engine looks into it. */
+export interface SavePlan {
+  readonly keep: number;
+  readonly position: number;
+  readonly slot?: number | null;
+  readonly turn?: number | null;
+}
+
 /** One tool call, or a piece of it: pieces with the same `index` belong together, their `arguments` are joined. JSON. */
 export interface ToolCallDelta {
   readonly index: number;
@@ -170,6 +180,17 @@ export interface Engine {
   start(request: GenerateRequest): void;
   /** The others: take part in it. */
   follow(): void;
+  /** Memories of several conversations, by number; 0 is there from the beginning. All shards get the same calls. */
+  newMemory(id: number): void;
+  useMemory(id: number): void;
+  /** Not the one in use. */
+  dropMemory(id: number): void;
+  /** Leader: what of the memory in use can be saved now. */
+  planMemory(): SavePlan;
+  /** This shard's part of the memory in use; the parts of all, one behind the other, are what `loadMemory` takes. */
+  saveMemory(plan: SavePlan): Uint8Array;
+  copyMemory(id: number, plan: SavePlan): void;
+  loadMemory(id: number, bytes: Uint8Array): void;
   /** Computes to the next `Step`. */
   run(): number;
   takeOutput(): OutputEvent;

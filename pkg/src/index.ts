@@ -34,5 +34,6 @@ export type {
 export type * from './openai.js';
 export type { Build, Kernel, KvType } from './protocol.js';
 export type { ModelPart } from './sources.js';
+export type { SavedSession, Session } from './session.js';
 export type { Stream } from './stream.js';
 export type { RunnableTool, RunToolsEvent, RunToolsParams, RunToolsResult, ToolContext } from './tools.js';

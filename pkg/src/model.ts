@@ -17,6 +17,7 @@ import type {
 } from './openai.js';
 import { type Checked, checkChat, checkCompletion, checkTokens, flag, isObject, known } from './params.js';
 import type { Build, Kernel, KvType } from './protocol.js';
+import { type Answering, checkSession, type SavedSession, Session } from './session.js';
 import type { Stream } from './stream.js';
 import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
 
@@ -82,25 +83,25 @@ export class Model {
    */
   readonly fetch: typeof globalThis.fetch;
   /** The workers, or why there are none. */
-  readonly #device: Crew | FanlightError;
+  readonly #device: Answering | FanlightError;
   readonly #fallback: Remote | undefined;
   readonly #watchers = new Watchers();
   readonly #info: ModelInfo;
 
   /** @internal */
-  constructor(device: Crew | FanlightError, info: ModelInfo, fallback?: Remote) {
+  constructor(device: Answering | FanlightError, info: ModelInfo, fallback?: Remote) {
     this.#device = device;
     this.#fallback = fallback;
     this.#info = info;
     this.chat = { completions: { create: this.#createChat.bind(this) } };
     this.completions = { create: this.#createText.bind(this) };
     this.fetch = fetchFor(this);
-    if (device instanceof Crew) device.onEnd((error) => this.#watchers.tell('closed', { error }));
+    if (!(device instanceof FanlightError)) device.onEnd((error) => this.#watchers.tell('closed', { error }));
   }
 
-  get #crew(): Crew {
-    if (this.#device instanceof Crew) return this.#device;
-    throw this.#device;
+  get #crew(): Answering {
+    if (this.#device instanceof FanlightError) throw this.#device;
+    return this.#device;
   }
 
   /** What is loaded, and how. */
@@ -141,6 +142,17 @@ export class Model {
     return this.#crew.leader.call('countPrompt', request);
   }
 
+  /**
+   * A conversation with a memory of its own: what was said in it stays in memory while others go on. `from` takes back what
+   * a session had saved: a `Blob`, bytes, or the address of a file.
+   */
+  async session(options?: { from?: SavedSession }): Promise<Session> {
+    const from = checkSession(options);
+    const crew = this.#crew;
+    if (!(crew instanceof Crew)) throw new FanlightError('invalid-argument', 'A session has no sessions: ask the model.');
+    return Session.open(crew, this.#info, from);
+  }
+
   /** Calls the listener at each event of this kind. What comes back ends that. */
   on<K extends keyof ModelEvents>(event: K, listener: (event: ModelEvents[K]) => void): () => void {
     if (!this.#watchers.has(event)) throw invalidArgument('event', event, 'the name of an event');
@@ -151,7 +163,7 @@ export class Model {
   /** Ends the workers and frees the memory. What is pending rejects with `closed`. The stored file stays. */
   async dispose(): Promise<void> {
     const reason = new FanlightError('closed', 'The model was disposed. Load it again to go on.');
-    if (this.#device instanceof Crew) this.#device.end(reason);
+    if (!(this.#device instanceof FanlightError)) this.#device.end(reason);
   }
 
   /** Answers a request that was checked, here. */

@@ -12,7 +12,7 @@
  * Shards also talk to each other, in `exchange.ts`: that is a stream of slices, not a conversation.
  */
 
-import type { EngineInfo, GenerateRequest, OutputEvent } from './engine.js';
+import type { EngineInfo, GenerateRequest, OutputEvent, SavePlan } from './engine.js';
 import type { ErrorRecord } from './errors.js';
 
 // ---- What the page asks of the storage worker ------------------------------------------------------------------
@@ -99,6 +99,10 @@ export type ShardCalls = {
   open: { params: OpenParams; result: EngineInfo; event: LoadEvent };
   /** Runs a request to its end, together with the other shards. */
   generate: { params: GenerateParams; result: GenerateResult; event: GenerateEvent };
+  /** Does something with the memory of a session, as all other shards do. */
+  memory: { params: MemoryAction; result: Uint8Array | undefined; event: never };
+  /** Leader only: what of a session's memory can be saved. */
+  planMemory: { params: { readonly id: number }; result: SavePlan; event: never };
   /** Leader only. */
   tokenize: { params: TokenizeParams; result: Uint32Array; event: never };
   /** Leader only: how many tokens the prompt of a request has. */
@@ -142,9 +146,20 @@ export interface LoadEvent {
 export interface GenerateParams {
   /** Numbers the requests of a model. Slices of an earlier one are leftovers. */
   readonly epoch: number;
+  /** Which memory it goes on in. */
+  readonly memory: number;
   /** Leader only: the other shards hear of it through exchanges. */
   readonly request: GenerateRequest | undefined;
 }
+
+/** What is done with memories, which have numbers. Number 0 is always there. */
+export type MemoryAction =
+  | { readonly do: 'new' | 'drop'; readonly id: number }
+  | { readonly do: 'copy'; readonly id: number; readonly to: number; readonly plan: SavePlan }
+  /** The result is this shard's part. */
+  | { readonly do: 'save'; readonly id: number; readonly plan: SavePlan }
+  /** The parts of all shards, of however many. */
+  | { readonly do: 'load'; readonly id: number; readonly bytes: Uint8Array };
 
 export type GenerateEvent =
   /** The request was accepted: the template rendered, the prompt fits. */

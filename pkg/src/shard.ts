@@ -11,6 +11,7 @@ import type {
   GenerateParams,
   GenerateResult,
   LoadEvent,
+  MemoryAction,
   OpenParams,
   ShardCalls,
   StoredFile,
@@ -39,10 +40,38 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
       return shard.engine.info();
     },
     generate: (params, call) => opened().generate(params, call),
+    memory: (action) => remember(opened().engine, action),
+    planMemory({ id }) {
+      const { engine } = opened();
+      engine.useMemory(id);
+      return engine.planMemory();
+    },
     tokenize: ({ text, special }) => opened().engine.tokenize(text, special),
     countPrompt: (request) => opened().engine.countPrompt(request),
     detokenize: ({ ids }) => opened().engine.detokenize(ids),
   };
+}
+
+function remember(engine: Engine, action: MemoryAction): Uint8Array | undefined {
+  // What is saved or copied must be in use, and what is dropped must not.
+  const inUse = { new: undefined, load: undefined, drop: 0, copy: action.id, save: action.id }[action.do];
+  if (inUse !== undefined) engine.useMemory(inUse);
+  switch (action.do) {
+    case 'new':
+      engine.newMemory(action.id);
+      return undefined;
+    case 'drop':
+      engine.dropMemory(action.id);
+      return undefined;
+    case 'copy':
+      engine.copyMemory(action.to, action.plan);
+      return undefined;
+    case 'save':
+      return engine.saveMemory(action.plan);
+    case 'load':
+      engine.loadMemory(action.id, action.bytes);
+      return undefined;
+  }
 }
 
 class Shard {
@@ -97,10 +126,11 @@ class Shard {
     }
   }
 
-  async generate({ epoch, request }: GenerateParams, call: Call<GenerateEvent>): Promise<GenerateResult> {
+  async generate({ epoch, memory, request }: GenerateParams, call: Call<GenerateEvent>): Promise<GenerateResult> {
     const turns = new Turns();
     this.#exchange.begin(epoch, call.signal);
     try {
+      this.engine.useMemory(memory);
       const began = performance.now();
       if (request) {
         this.engine.start(request);

@@ -67,7 +67,7 @@ impl KvType {
 }
 
 /// The integers of a coded page.
-pub trait Code: Copy + Default {
+pub trait Code: Copy + Default + Plain {
     /// Codes are within this, both ways. A key's products with a query code within [`QUERY_LIMIT`] over one [`KEY_BLOCK`],
     /// and a value's with a weight code within [`Code::WEIGHT_LIMIT`] over one [`PAGE`], fit in 32 bits.
     const LIMIT: f32;
@@ -223,6 +223,18 @@ impl KvCache {
         }
     }
 
+    /// An empty cache like this one.
+    pub fn empty(&self) -> KvCache {
+        KvCache::new(
+            self.kind,
+            self.layers.len(),
+            self.heads,
+            self.key_length,
+            self.value_length,
+            self.capacity,
+        )
+    }
+
     /// The most tokens this cache holds.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -336,6 +348,156 @@ impl KvCache {
             Page::Q8(heads) => Head::Q8(&heads[head]),
         }
     }
+}
+
+impl KvCache {
+    /// Bytes of [`KvCache::export`].
+    pub fn exported_bytes(&self, tokens: usize) -> usize {
+        let (kl, vl) = (self.key_length, self.value_length);
+        let coded = |size: usize| {
+            let (kl, vl) = (
+                kl.next_multiple_of(KEY_BLOCK),
+                vl.next_multiple_of(VALUE_DIMENSIONS),
+            );
+            PAGE * (size * (kl + vl) + 4 * (kl / KEY_BLOCK + 1))
+        };
+        let page = match self.kind {
+            KvType::F32 => PAGE * (kl + vl) * 4,
+            KvType::F16 => PAGE * (kl + vl) * 2,
+            KvType::Q16 => coded(2),
+            KvType::Q8 => coded(1),
+        };
+        tokens.div_ceil(PAGE) * page
+    }
+
+    /// Adds the keys and values of the first `tokens` positions of one head to `out`, page by page as they are kept, with
+    /// zeros for the positions behind.
+    pub fn export(&self, layer: usize, head: usize, tokens: usize, out: &mut Vec<u8>) -> Result<()> {
+        let (kl, vl) = (self.key_length, self.value_length);
+        let start = head * (kl + vl) * PAGE;
+        let pages = self.layers[layer].iter().take(tokens.div_ceil(PAGE));
+        for (page, at) in pages.zip((0..).step_by(PAGE)) {
+            let seen = (tokens - at).min(PAGE);
+            match page {
+                Page::F32(page) => export_floats(&page[start..], kl, vl, seen, out),
+                Page::F16(page) => export_floats(&page[start..], kl, vl, seen, out),
+                Page::Q16(heads) => heads[head].export(kl, vl, seen, out)?,
+                Page::Q8(heads) => heads[head].export(kl, vl, seen, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`KvCache::export`] gave, for positions that are reserved.
+    /// [`Kind::Integrity`] if it has another length.
+    pub fn import(&mut self, layer: usize, head: usize, tokens: usize, bytes: &[u8]) -> Result<()> {
+        if bytes.len() != self.exported_bytes(tokens) {
+            let (found, expected) = (bytes.len(), self.exported_bytes(tokens));
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("{found} bytes of keys and values, expected {expected}"),
+            ));
+        }
+        let (kl, vl) = (self.key_length, self.value_length);
+        let range = head * (kl + vl) * PAGE..(head + 1) * (kl + vl) * PAGE;
+        let mut bytes = bytes;
+        for page in self.layers[layer].iter_mut().take(tokens.div_ceil(PAGE)) {
+            match page {
+                Page::F32(page) => read_plain(&mut bytes, &mut page[range.clone()]),
+                Page::F16(page) => read_plain(&mut bytes, &mut page[range.clone()]),
+                Page::Q16(heads) => heads[head].import(&mut bytes),
+                Page::Q8(heads) => heads[head].import(&mut bytes),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<C: Code> Coded<C> {
+    fn export(&self, key_length: usize, value_length: usize, seen: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut copy = Coded {
+            keys: zeroed(self.keys.len())?,
+            key_scales: zeroed(self.key_scales.len())?,
+            values: zeroed(self.values.len())?,
+            value_scales: zeroed(self.value_scales.len())?,
+        };
+        copy.keys.copy_from_slice(&self.keys);
+        copy.key_scales.copy_from_slice(&self.key_scales);
+        copy.values.copy_from_slice(&self.values);
+        copy.value_scales.copy_from_slice(&self.value_scales);
+        let (key, value) = (vec![0.0; key_length], vec![0.0; value_length]);
+        for token in seen..PAGE {
+            copy.put(token, &key, &value);
+        }
+        write_plain(&copy.keys, out);
+        write_plain(&copy.key_scales, out);
+        write_plain(&copy.values, out);
+        write_plain(&copy.value_scales, out);
+        Ok(())
+    }
+
+    fn import(&mut self, bytes: &mut &[u8]) {
+        read_plain(bytes, &mut self.keys);
+        read_plain(bytes, &mut self.key_scales);
+        read_plain(bytes, &mut self.values);
+        read_plain(bytes, &mut self.value_scales);
+    }
+}
+
+fn export_floats<T: Plain>(
+    head: &[T],
+    key_length: usize,
+    value_length: usize,
+    seen: usize,
+    out: &mut Vec<u8>,
+) {
+    let (keys, rest) = head.split_at(PAGE * key_length);
+    for (rows, length) in [(keys, key_length), (rest, value_length)] {
+        write_plain(&rows[..seen * length], out);
+        out.resize(out.len() + (PAGE - seen) * length * size_of::<T>(), 0);
+    }
+}
+
+/// Numbers as bytes, little-endian.
+pub trait Plain: Copy {
+    /// Adds its bytes.
+    fn write(self, out: &mut Vec<u8>);
+    /// Reads as many bytes as its size.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! plain {
+    ($($ty:ty),*) => {$(
+        impl Plain for $ty {
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn read(bytes: &[u8]) -> Self {
+                let mut own = [0; size_of::<$ty>()];
+                own.copy_from_slice(bytes);
+                <$ty>::from_le_bytes(own)
+            }
+        }
+    )*};
+}
+
+plain!(u8, u16, i16, u32, u64, f32);
+
+/// Adds numbers as bytes.
+pub fn write_plain<T: Plain>(numbers: &[T], out: &mut Vec<u8>) {
+    numbers.iter().for_each(|number| number.write(out));
+}
+
+/// Fills `numbers` from the beginning of `bytes`, which then begin behind; what bytes are too few for stays as it is.
+pub fn read_plain<T: Plain>(bytes: &mut &[u8], numbers: &mut [T]) {
+    let (own, rest) = bytes.split_at(size_of_val(numbers).min(bytes.len()));
+    let pieces = own.chunks_exact(size_of::<T>());
+    numbers
+        .iter_mut()
+        .zip(pieces)
+        .for_each(|(number, piece)| *number = T::read(piece));
+    *bytes = rest;
 }
 
 fn zeroed<T: Clone + Default>(len: usize) -> Result<Vec<T>> {

@@ -12,12 +12,14 @@ mod gather;
 pub mod hyper;
 mod plan;
 pub mod recurrent;
+mod saved;
 mod shard;
 mod weights;
 
 pub use forward::{Batch, Exchange, Forward, LogitsFor, Mark, Step};
 pub use hyper::Hyper;
 pub use recurrent::{MAX_DRAFT_BATCH, Recurrent};
+pub use saved::{Loaded, Saving};
 pub use shard::{MAX_SHARDS, Shard};
 pub use weights::Weights;
 

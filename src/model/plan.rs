@@ -236,6 +236,7 @@ impl<'a> Plan<'a> {
                 tensor: tensor.clone(),
                 rows: rows.start as u64..rows.end as u64,
                 to: to(at),
+                is_whole: true,
             });
             at += rows.len();
         }

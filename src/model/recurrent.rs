@@ -4,7 +4,10 @@
 //! ([`Recurrent::save`]), and a batch of which only the first tokens may count (a draft) leaves the state as it was and keeps
 //! what its tokens would write ([`Recurrent::keep`]).
 
+use std::ops::Range;
+
 use crate::error::{Error, Kind, Result};
+use crate::kernels::cache::{read_plain, write_plain};
 use crate::kernels::simd::delta_net;
 use crate::model::forward::Batch;
 use crate::model::hyper::{CONV_TAPS, DeltaNet, Hyper};
@@ -18,6 +21,9 @@ pub const MAX_DRAFT_BATCH: usize = 16;
 
 /// Copies of the state that can be kept.
 pub const SLOTS: usize = 3;
+
+/// The slot whose copy is saved together with the state: that of the end of a prompt's last message.
+pub const TURN: usize = 1;
 
 /// The state of one layer, for the heads that this shard owns.
 #[derive(Debug, Clone)]
@@ -77,6 +83,29 @@ impl Shape {
     /// Own channels of the convolution.
     pub(super) fn channels(self) -> usize {
         (2 * self.keys + self.values) * self.head_length
+    }
+
+    /// Where the channels of a key head and its value heads stand in a layer's window.
+    fn windows(self, head: usize) -> impl Iterator<Item = Range<usize>> {
+        let (length, channels) = (self.head_length, self.channels());
+        let places = [head, self.keys + head].into_iter().chain(
+            (head..self.values)
+                .step_by(self.keys.max(1))
+                .map(move |v| 2 * self.keys + v),
+        );
+        let rows = places.map(move |place| place * length..(place + 1) * length);
+        (0..WINDOW).flat_map(move |t| {
+            rows.clone()
+                .map(move |row| t * channels + row.start..t * channels + row.end)
+        })
+    }
+
+    /// Where the states of a key head's value heads stand among those of a layer.
+    fn squares(self, head: usize) -> impl Iterator<Item = Range<usize>> {
+        let square = self.head_length * self.head_length;
+        (head..self.values)
+            .step_by(self.keys.max(1))
+            .map(move |v| v * square..(v + 1) * square)
     }
 
     fn of(net: DeltaNet, shard: Shard) -> Shape {
@@ -245,6 +274,74 @@ impl Recurrent {
             to.heads.copy_from_slice(&from.heads);
         }
         (self.position, self.drafted) = (Some(position), 0);
+        Ok(())
+    }
+
+    /// The layers of the state, or of the copy in a slot.
+    pub(super) fn layers(&self, slot: Option<usize>) -> Result<&[Layer]> {
+        match slot {
+            None => Ok(&self.layers),
+            Some(slot) => match self.slots.get(slot) {
+                Some(Some(slot)) => Ok(&slot.layers),
+                _ => Err(invalid(format!("nothing is saved in slot {slot}"))),
+            },
+        }
+    }
+
+    /// Adds the state of one own key head and its value heads to `out`.
+    pub(super) fn export(
+        &self,
+        slot: Option<usize>,
+        layer: usize,
+        head: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let layer = &self.layers(slot)?[layer];
+        for range in self.shape.windows(head) {
+            write_plain(&layer.window[range], out);
+        }
+        for range in self.shape.squares(head) {
+            write_plain(&layer.heads[range], out);
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Recurrent::export`] gave.
+    pub(super) fn import(
+        &mut self,
+        slot: Option<usize>,
+        layer: usize,
+        head: usize,
+        mut bytes: &[u8],
+    ) -> Result<()> {
+        let shape = self.shape;
+        let ranges = || shape.windows(head).chain(shape.squares(head));
+        let expected = 4 * ranges().map(|range| range.len()).sum::<usize>();
+        if bytes.len() != expected {
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("{} bytes of recurrent state, expected {expected}", bytes.len()),
+            ));
+        }
+        let layer = match slot {
+            None => &mut self.layers[layer],
+            Some(slot) => &mut self.slot_mut(slot)?.layers[layer],
+        };
+        for range in shape.windows(head) {
+            read_plain(&mut bytes, &mut layer.window[range]);
+        }
+        for range in shape.squares(head) {
+            read_plain(&mut bytes, &mut layer.heads[range]);
+        }
+        Ok(())
+    }
+
+    /// Makes the state, or a slot, one of this position: what is imported next.
+    pub(super) fn prepare(&mut self, slot: Option<usize>, position: usize) -> Result<()> {
+        match slot {
+            None => (self.position, self.drafted) = (Some(position), 0),
+            Some(slot) => self.slot_mut(slot)?.position = Some(position),
+        }
         Ok(())
     }
 

@@ -11,11 +11,14 @@ use crate::model::hyper::Hyper;
 use crate::model::plan::Plan;
 use crate::model::shard::Shard;
 use crate::quant;
-use crate::source::ByteSource;
+use crate::source::{ByteSource, block_sum};
 
 /// Bytes read from the source per step of the loader, at most (but always one group of rows). Small enough that a
 /// worker hears "cancel" between two steps, large enough that reading is not made of calls.
 const STEP_BYTES: usize = 4 << 20;
+
+/// Bytes of each tensor's first row that tell weights from others.
+const IDENTITY_BYTES: usize = 64;
 
 /// A matrix in [`Weights`].
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +140,8 @@ pub struct Weights {
     pending: Vec<Pending>,
     loaded: u64,
     total: u64,
+    /// Of the first bytes of every piece: see [`Weights::identity`].
+    identity: u64,
 }
 
 /// Rows of a tensor on their way in.
@@ -145,6 +150,8 @@ pub(super) struct Pending {
     /// Rows of the file's tensor still to be read.
     pub(super) rows: Range<u64>,
     pub(super) to: Target,
+    /// Nothing of it has been read yet.
+    pub(super) is_whole: bool,
 }
 
 /// Where rows go.
@@ -227,6 +234,7 @@ impl Weights {
             pending,
             loaded: 0,
             total,
+            identity: 0,
         })
     }
 
@@ -248,6 +256,11 @@ impl Weights {
             let at = next.tensor.offset + next.rows.start * row_bytes as u64;
             let done = (|| {
                 source.read_at(at, scratch)?;
+                if next.is_whole {
+                    let sample = &scratch[..row_bytes.min(IDENTITY_BYTES)];
+                    self.identity = self.identity.rotate_left(7) ^ block_sum(sample);
+                    next.is_whole = false;
+                }
                 match &mut next.to {
                     Target::Matrix(index, row) => {
                         self.matrices[*index].put_rows(*row, scratch)?;
@@ -283,6 +296,12 @@ impl Weights {
     /// True once [`Weights::load_step`] has nothing left to do.
     pub fn is_loaded(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// A number that other weights do not have, unless by chance: made of the first bytes of this shard's part of each tensor.
+    /// The leader's is the same for any number of shards: it owns the first rows of all.
+    pub fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Bytes these weights take in memory.

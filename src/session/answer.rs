@@ -19,6 +19,8 @@ pub(super) struct Answer {
     pub(super) cached_tokens: usize,
     pub(super) logprobs: Option<usize>,
     pub(super) ignore_end: bool,
+    /// There is no answer: only the prompt is computed.
+    pub(super) prompt_only: bool,
     pub(super) finished: bool,
     decoder: StreamDecoder,
     generated: usize,
@@ -51,6 +53,7 @@ impl Answer {
             cached_tokens,
             logprobs: None,
             ignore_end: false,
+            prompt_only: false,
             finished: false,
             decoder: StreamDecoder::new(),
             generated: 0,
@@ -109,6 +112,14 @@ impl Answer {
         }
         self.finished = finish.is_some();
         output.finish_reason = finish;
+    }
+
+    /// Ends the answer without a token: the prompt is computed.
+    pub(super) fn end_with_prompt(&mut self, output: &mut Output) {
+        output.prompt_tokens = Some(self.prompt_tokens);
+        output.cached_tokens = Some(self.cached_tokens);
+        output.finish_reason = Some(FinishReason::Stop);
+        self.finished = true;
     }
 
     /// The tokens that end the thoughts, once, when they have used up their budget; not in the middle of a character or

@@ -26,7 +26,7 @@ pub(super) struct Leader {
     markup: Vec<(u32, String)>,
     /// Prompt and answer so far, and what is remembered of them. Kept between requests: the next prompt may begin the same
     /// way.
-    timeline: Timeline,
+    pub(super) timeline: Timeline,
     /// The tokens at the end of the batch on its way that are a guess.
     draft: Vec<u32>,
     lookup: Option<Lookup>,
@@ -94,7 +94,7 @@ impl Leader {
     /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
     pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
         request.validate()?;
-        let (prompt, reply) = self.prompt(&request)?;
+        let (mut prompt, reply) = self.prompt(&request)?;
         let defaults = match &reply {
             Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
             None => self.defaults.text(),
@@ -127,10 +127,13 @@ impl Leader {
         for id in &prompt {
             sampler.accept(*id);
         }
-        let (length, stop) = (prompt.len(), StopMatcher::new(request.stop)?);
-        let messages: Vec<usize> = (1..=length)
+        let messages: Vec<usize> = (1..=prompt.len())
             .filter(|end| self.tokenizer.is_end_of_generation(prompt[end - 1]))
             .collect();
+        if let (true, Some(end)) = (request.prompt_only, messages.last()) {
+            prompt.truncate(*end);
+        }
+        let (length, stop) = (prompt.len(), StopMatcher::new(request.stop)?);
         let known = self.timeline.begin(prompt, &messages);
         self.draft.clear();
         self.lookup = request.speculation.unwrap_or(true).then(Lookup::new);
@@ -139,6 +142,7 @@ impl Leader {
         answer.left = request.max_tokens.unwrap_or(usize::MAX).min(capacity - length);
         answer.logprobs = (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs);
         answer.ignore_end = request.ignore_end;
+        answer.prompt_only = request.prompt_only;
         if let Some(ChatReply { parser, closing, .. }) = reply {
             let is_marker = |name: &str| parser.markers().any(|marker| marker.contains(name));
             let named = self.markup.iter().filter(|(_, name)| is_marker(name));
@@ -249,7 +253,7 @@ impl Leader {
         if let Some(lookup) = &mut self.lookup {
             lookup.draft(self.timeline.tokens(), most, &mut self.draft);
         }
-        let (tokens, batch) = self.timeline.next(&self.draft);
+        let (tokens, batch) = self.timeline.next(&self.draft, !answer.prompt_only);
         if !batch.draft {
             self.draft.clear();
         }
@@ -265,6 +269,9 @@ impl Leader {
     /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
     /// `logits`: `[1 + draft, vocabulary]`.
     pub(super) fn sample(&mut self, logits: &[f32]) {
+        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.prompt_only) {
+            return answer.end_with_prompt(&mut self.output);
+        }
         let draft = std::mem::take(&mut self.draft);
         let mut right = 0;
         for row in logits.chunks_exact(logits.len() / (1 + draft.len())) {

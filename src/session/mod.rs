@@ -9,6 +9,7 @@ mod defaults;
 mod info;
 mod leader;
 mod lookup;
+mod memory;
 mod packet;
 mod request;
 mod timeline;
@@ -22,7 +23,9 @@ use crate::model::{Exchange, Forward, Model, Options, Step};
 use crate::source::ByteSource;
 use crate::tokenizer::Tokenizer;
 use leader::Leader;
+use memory::Memories;
 use timeline::Reach;
+pub use timeline::SavePlan;
 
 /// Why [`Session::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,7 @@ pub struct Session {
     model: Model,
     info: Info,
     leader: Option<Leader>,
+    memories: Memories,
     phase: Phase,
     packet: Vec<f32>,
     scratch: Vec<u8>,
@@ -78,6 +82,7 @@ impl Session {
             model,
             info,
             leader,
+            memories: Memories::default(),
             phase: Phase::Idle,
             packet: vec![0.0; packet::LENGTH],
             scratch: Vec::new(),

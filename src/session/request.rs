@@ -35,6 +35,8 @@ pub struct Request {
     pub top_logprobs: usize,
     /// Go on after an end-of-generation token (for benches).
     pub ignore_end: bool,
+    /// Compute the prompt, to the end of its last message, and answer nothing: the beginning of later requests.
+    pub prompt_only: bool,
     /// Guess tokens that have stood in the text before, and verify several at once; yes if absent. The answer is the same.
     pub speculation: Option<bool>,
     /// Further variables for the template: `enable_thinking` and the like.

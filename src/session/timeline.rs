@@ -1,15 +1,16 @@
 //! What the shards remember of a conversation, as the leader knows it: which tokens are in the KV cache, which of them the
 //! recurrent state has seen, at which positions there are copies of that state, and so what the next batch has to do.
 
-use crate::model::recurrent::SLOTS;
-use crate::model::{Batch, LogitsFor, MAX_BATCH, Mark};
+use serde::{Deserialize, Serialize};
+
+use crate::model::recurrent::{SLOTS, TURN};
+use crate::model::{Batch, Loaded, LogitsFor, MAX_BATCH, Mark, Saving};
 
 /// The slot of a beginning that several prompts share: where the last prompt left the one before it, or the end of its
 /// first message.
 const SHARED: usize = 0;
-/// The slot of the end of a prompt's last message: the next prompt of the same conversation is the same up to there, even
-/// if its template leaves out what the model thought.
-const TURN: usize = 1;
+// Between them is `TURN`, the end of a prompt's last message: the next prompt of the same conversation is the same up to
+// there, even if its template leaves out what the model thought.
 /// The slot that follows the text as it is computed, so that not much is lost when a request is cancelled.
 const PROGRESS: usize = 2;
 
@@ -132,8 +133,9 @@ impl Timeline {
         self.wanted.sort_unstable();
     }
 
-    /// The next batch: its tokens, and what it is. `draft` may follow the known tokens, if they are down to one.
-    pub(super) fn next(&mut self, draft: &[u32]) -> (Vec<u32>, Batch) {
+    /// The next batch: its tokens, and what it is. `draft` may follow the known tokens, if they are down to one. The last
+    /// token gets logits if they are `wanted`.
+    pub(super) fn next(&mut self, draft: &[u32], wanted: bool) -> (Vec<u32>, Batch) {
         let left = self.tokens.len() - self.cached;
         let mut count = left.min(MAX_BATCH);
         let ends = |count: usize| self.cached + 1..=self.cached + count;
@@ -154,8 +156,8 @@ impl Timeline {
         tokens.extend(draft);
         let logits = match (draft.is_empty(), count == left) {
             (false, _) => LogitsFor::All,
-            (true, true) => LogitsFor::Last,
-            (true, false) => LogitsFor::None,
+            (true, true) if wanted => LogitsFor::Last,
+            (true, _) => LogitsFor::None,
         };
         let before = (self.keep, self.restore, self.slots);
         let mut batch = Batch {
@@ -242,6 +244,77 @@ impl Timeline {
     }
 }
 
+/// What of a conversation can be saved: see [`Timeline::saving`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavePlan {
+    /// Tokens of the last draft that each shard has to take into its state first.
+    keep: usize,
+    /// How many positions are saved.
+    position: usize,
+    /// The recurrent state is the copy in this slot.
+    slot: Option<usize>,
+    /// The copy of the last turn is saved too; it was made here.
+    turn: Option<usize>,
+}
+
+impl SavePlan {
+    /// Tokens of the last draft that each shard has to take into its state first.
+    pub(super) fn keep(&self) -> usize {
+        self.keep
+    }
+
+    /// What a shard saves; only the leader has tokens.
+    pub(super) fn saving<'a>(&self, tokens: &'a [u32]) -> Saving<'a> {
+        Saving {
+            tokens,
+            position: self.position,
+            slot: self.slot,
+            turn: self.turn,
+        }
+    }
+}
+
+impl Timeline {
+    /// What can be saved: all that is computed, or as much of it as there is a copy of the recurrent state for.
+    pub(super) fn saving(&self) -> SavePlan {
+        let live = self.state == Some(self.cached) && self.restore.is_none();
+        let (position, slot) = match live || !self.recurrent {
+            true => (self.cached, None),
+            false => {
+                let copies = self.slots.iter().enumerate();
+                let copies =
+                    copies.filter_map(|(slot, at)| Some((at.filter(|at| *at <= self.cached)?, slot)));
+                copies.max().map_or((0, None), |(at, slot)| (at, Some(slot)))
+            }
+        };
+        SavePlan {
+            keep: if live { self.keep } else { 0 },
+            position,
+            slot,
+            turn: self.slots[TURN].filter(|at| *at < position),
+        }
+    }
+
+    /// The shards have taken the last draft into their state.
+    pub(super) fn settled(&mut self) {
+        self.keep = 0;
+    }
+
+    /// The timeline of what was loaded.
+    pub(super) fn of(loaded: Loaded, recurrent: bool) -> Timeline {
+        let mut slots = [None; SLOTS];
+        slots[TURN] = loaded.turn;
+        Timeline {
+            cached: loaded.position,
+            state: Some(loaded.position),
+            tokens: loaded.tokens,
+            slots,
+            ..Timeline::new(recurrent)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +323,7 @@ mod tests {
     fn compute(timeline: &mut Timeline) -> Vec<(usize, usize, Batch)> {
         let mut batches = Vec::new();
         while !timeline.is_complete() {
-            let (tokens, batch) = timeline.next(&[]);
+            let (tokens, batch) = timeline.next(&[], true);
             timeline.batch_done();
             batches.push((batch.first, tokens.len(), batch));
         }
@@ -283,7 +356,7 @@ mod tests {
         assert_eq!(batches[0].2.mark, mark(TURN, 15));
         // Another chat with the same first message.
         assert_eq!(timeline.begin(prompt(&[(1, 40), (9, 30)]), &[40, 60]), 40);
-        assert_eq!(timeline.next(&[]).1.restore, Some(SHARED));
+        assert_eq!(timeline.next(&[], true).1.restore, Some(SHARED));
     }
 
     #[test]
@@ -293,7 +366,7 @@ mod tests {
         compute(&mut timeline);
         timeline.push(4);
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 3);
-        assert_eq!(timeline.next(&[]).1, Batch::at(3, LogitsFor::Last));
+        assert_eq!(timeline.next(&[], true).1, Batch::at(3, LogitsFor::Last));
         timeline.batch_done();
         // The same prompt again: the state has gone past it, and there is no copy.
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 0);
@@ -323,11 +396,11 @@ mod tests {
             let mut timeline = Timeline::new(true);
             let ids: Vec<u32> = (0..300).collect();
             timeline.begin(ids.clone(), &[]);
-            timeline.next(&[]);
+            timeline.next(&[], true);
             timeline.batch_done();
-            timeline.next(&[]);
+            timeline.next(&[], true);
             timeline.batch_done();
-            timeline.next(&[]);
+            timeline.next(&[], true);
             timeline.abandon(reach);
             assert_eq!(timeline.begin(ids, &[]), cached, "{reach:?}");
         }
@@ -339,7 +412,7 @@ mod tests {
         timeline.begin(vec![1, 2], &[]);
         compute(&mut timeline);
         timeline.push(3);
-        let (tokens, batch) = timeline.next(&[4, 5, 6]);
+        let (tokens, batch) = timeline.next(&[4, 5, 6], true);
         assert_eq!(tokens, [3, 4, 5, 6]);
         assert!(batch.draft && batch.first == 2 && batch.logits == LogitsFor::All);
         timeline.batch_done();
@@ -348,17 +421,17 @@ mod tests {
         timeline.accept_one();
         timeline.push(9);
         assert_eq!(timeline.tokens(), [1, 2, 3, 4, 9]);
-        let (tokens, batch) = timeline.next(&[]);
+        let (tokens, batch) = timeline.next(&[], true);
         assert_eq!((tokens, batch.first, batch.keep), (vec![9], 4, 2));
         // Cancelled before anyone has heard of it: the draft is still to be kept.
         timeline.abandon(Reach::Nowhere);
-        assert_eq!(timeline.next(&[]).1.keep, 2);
+        assert_eq!(timeline.next(&[], true).1.keep, 2);
         // Nothing is kept of a draft that did not end; the state is where it was.
         timeline.batch_done();
         timeline.push(7);
-        timeline.next(&[8, 8]);
+        timeline.next(&[8, 8], true);
         timeline.abandon(Reach::Everywhere);
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 9, 7, 7], &[]), 5);
-        assert_eq!(timeline.next(&[]).1.keep, 0);
+        assert_eq!(timeline.next(&[], true).1.keep, 0);
     }
 }

@@ -170,6 +170,48 @@ impl Engine {
         self.session.follow().map_err(to_js_error)
     }
 
+    /// A new memory for another conversation: see [`Session::new_memory`].
+    #[wasm_bindgen(js_name = newMemory)]
+    pub fn new_memory(&mut self, id: u32) -> std::result::Result<(), JsValue> {
+        self.session.new_memory(id).map_err(to_js_error)
+    }
+
+    /// Further requests go on in this memory.
+    #[wasm_bindgen(js_name = useMemory)]
+    pub fn use_memory(&mut self, id: u32) -> std::result::Result<(), JsValue> {
+        self.session.use_memory(id).map_err(to_js_error)
+    }
+
+    /// Forgets a memory that is not in use.
+    #[wasm_bindgen(js_name = dropMemory)]
+    pub fn drop_memory(&mut self, id: u32) -> std::result::Result<(), JsValue> {
+        self.session.drop_memory(id).map_err(to_js_error)
+    }
+
+    /// Leader: what of the memory in use can be saved, for `saveMemory` and `copyMemory` of all shards.
+    #[wasm_bindgen(js_name = planMemory)]
+    pub fn plan_memory(&self) -> std::result::Result<JsValue, JsValue> {
+        to_js(&self.session.plan_memory().map_err(to_js_error)?)
+    }
+
+    /// This shard's part of the memory in use.
+    #[wasm_bindgen(js_name = saveMemory)]
+    pub fn save_memory(&mut self, plan: JsValue) -> std::result::Result<Vec<u8>, JsValue> {
+        self.session.save_memory(from_js(plan)?).map_err(to_js_error)
+    }
+
+    /// A new memory like the one in use.
+    #[wasm_bindgen(js_name = copyMemory)]
+    pub fn copy_memory(&mut self, id: u32, plan: JsValue) -> std::result::Result<(), JsValue> {
+        self.session.copy_memory(id, from_js(plan)?).map_err(to_js_error)
+    }
+
+    /// A new memory from the parts that all shards have saved, one behind the other.
+    #[wasm_bindgen(js_name = loadMemory)]
+    pub fn load_memory(&mut self, id: u32, bytes: &[u8]) -> std::result::Result<(), JsValue> {
+        self.session.load_memory(id, bytes).map_err(to_js_error)
+    }
+
     /// Computes to the next event: 0 done, 1 exchange, 2 pause, 3 output.
     pub fn run(&mut self) -> std::result::Result<u32, JsValue> {
         self.exchange = None;

@@ -26,6 +26,9 @@ export class FakeEngine {
   /** Requests that were dropped in flight. */
   cancelled = 0;
   steps = 0;
+  /** How many requests each memory has heard. @type {Map<number, number>} */
+  memories = new Map([[0, 0]]);
+  memory_in_use = 0;
 
   /**
    * @param {number} shard
@@ -96,6 +99,48 @@ export class FakeEngine {
     this.program = this.program_of(0, 0);
   }
 
+  heard() {
+    return this.memories.get(this.memory_in_use) ?? NaN;
+  }
+
+  /** @param {number} id */
+  newMemory(id, heard = 0) {
+    if (this.memories.has(id)) throw { code: 'invalid-argument', message: 'It is there.' };
+    this.memories.set(id, heard);
+  }
+
+  /** @param {number} id */
+  useMemory(id) {
+    if (!this.memories.has(id)) throw { code: 'invalid-argument', message: 'It is not there.' };
+    this.memory_in_use = id;
+  }
+
+  /** @param {number} id */
+  dropMemory(id) {
+    if (id === this.memory_in_use || !this.memories.delete(id)) throw { code: 'invalid-argument', message: 'No.' };
+  }
+
+  planMemory() {
+    return { keep: 0, position: this.heard() };
+  }
+
+  /** A part is a byte, by which each shard knows its own, and what was heard. @param {{ position: number }} plan */
+  saveMemory({ position }) {
+    return Uint8Array.of(this.shard, position);
+  }
+
+  /** @param {number} id @param {{ position: number }} plan */
+  copyMemory(id, { position }) {
+    this.newMemory(id, position);
+  }
+
+  /** @param {number} id @param {Uint8Array} bytes */
+  loadMemory(id, bytes) {
+    const at = 2 * this.shard;
+    if (bytes[at] !== this.shard) throw { code: 'integrity', message: 'It is damaged.' };
+    this.newMemory(id, bytes[at + 1]);
+  }
+
   run() {
     const next = this.program?.next();
     if (!next) throw new Error('no request');
@@ -135,6 +180,7 @@ export class FakeEngine {
    */
   *program_of(tokens, mishap) {
     [tokens, mishap] = yield* this.broadcast(tokens, mishap);
+    this.memories.set(this.memory_in_use, this.heard() + 1);
     const what = MISHAPS[mishap];
     for (let token = 0; token < tokens || what === 'endless'; token++) {
       yield* this.gather(token);

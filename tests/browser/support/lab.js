@@ -8,6 +8,19 @@ let model;
 /** @type {Map<string, AbortController>} */
 const aborts = new Map();
 
+/** @type {Map<string, import('/pkg/dist/index.js').Session>} */
+const sessions = new Map();
+/** @type {Map<string, Blob>} */
+const saved = new Map();
+
+/** A copy with a bit turned, if one is named. */
+async function damaged(blob, at) {
+  if (!blob || at === undefined) return blob;
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  bytes[at] ^= 1;
+  return new Blob([bytes]);
+}
+
 /** What crosses: a result, or what kind of error it was. */
 async function settle(work) {
   try {
@@ -122,6 +135,21 @@ globalThis.lab = {
         await writable.close();
       }
     }),
+
+  /** Opens a session by this name, or calls one. What it saved stays here, by its name, and crosses as its size. */
+  session: ({ name, call, params, from, damage }) =>
+    settle(async () => {
+      const source = from?.startsWith('/') ? from : await damaged(saved.get(from), damage);
+      if (call === 'open') return void sessions.set(name, await model.session(from ? { from: source } : {}));
+      const session = sessions.get(name);
+      if (call === 'chat') return session.chat.completions.create(params);
+      if (call === 'clone') return void sessions.set(params, await session.clone());
+      if (call === 'restore') return session.restore(source);
+      if (call === 'save') return saved.set(name, await session.save()).get(name).size;
+      return session[call](params);
+    }),
+  /** The bytes of what a session saved. */
+  savedBytes: (name) => settle(async () => [...new Uint8Array(await saved.get(name).arrayBuffer())]),
 
   tokenize: (args) => settle(() => model.tokenize(...args)),
   detokenize: (ids) => settle(() => model.detokenize(ids)),
