@@ -121,6 +121,42 @@ fn request_tokens(engine: &mut Engine, prompt: Vec<u32>, count: usize) -> Vec<u3
     engine.run(request, never).unwrap().tokens
 }
 
+#[test]
+fn sampling_follows_the_file_then_the_family() {
+    let mut bytes = std::fs::read(tiny_chat()).unwrap();
+    let proposal = |bytes: &Vec<u8>| {
+        Engine::open(bytes, 1, Options::default()).unwrap().0[0]
+            .info()
+            .defaults
+            .clone()
+    };
+    // This file says: the likeliest token each time. The rest is what the makers of Qwen3 recommend.
+    let own = proposal(&bytes).unwrap();
+    assert_eq!((own.thinking.temperature, own.answering.temperature), (0.0, 0.0));
+    assert_eq!(
+        (own.thinking.top_p, own.answering.top_p, own.answering.top_k),
+        (0.95, 0.8, 20)
+    );
+    // Without that key, their temperatures, too.
+    let key = b"general.sampling.temp";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap();
+    bytes[at + key.len() - 1] = b'x';
+    let family = proposal(&bytes).unwrap();
+    assert_eq!(
+        (family.thinking.temperature, family.answering.temperature),
+        (0.6, 0.7)
+    );
+    assert_eq!(family.enable_thinking, None);
+    // And what a request says goes before all.
+    let mut engine = Engine::open(&bytes, 1, Options::default()).unwrap();
+    let expected = json_file(&project("tests/golden/tiny-chat.expected.json"));
+    let item = &expected["chats"][0];
+    assert_eq!(
+        engine.run(chat(item), never).unwrap().tokens,
+        ids(&item["reply_ids"])
+    );
+}
+
 /// Some models mark calls and thoughts with control tokens, which have no text of their own.
 #[test]
 fn markup_may_be_control_tokens() {

@@ -3,9 +3,14 @@
 //! The expected renderings in `../shared/fixtures/templates` were made by Jinja2 from messages with known calls. What such a
 //! template prints for an assistant's turn is what the model was trained to write, so it must parse to those calls.
 
+use fanlight::chat::reasoning::FAMILIES as REASONING;
 use fanlight::chat::tools::Format;
 use fanlight::chat::{ChatTemplate, Delta, PromptInput, ReplyOptions, ReplyParser, Time};
 use serde_json::{Value, json};
+
+#[path = "support/random.rs"]
+mod random;
+use random::Random;
 
 /// Template, format, and what comes before and after a turn of the assistant.
 const FAMILIES: [(&str, Format, &str, &str); 14] = [
@@ -437,6 +442,84 @@ fn what_is_no_call_stays_text_and_is_flagged() {
     let delta = reply(&options, &format!("{one}; {one}"));
     assert_eq!(written(&delta), [W, W].concat());
     assert_ne!(delta.tool_calls[0].id, delta.tool_calls[1].id);
+}
+
+/// Texts that are almost calls: characters lost, doubled, moved, and pieces of markup in the wrong places. Nothing panics, how
+/// the text is cut changes nothing, arguments are always an object, and without a call no word is lost.
+#[test]
+fn damaged_calls_are_text_or_calls_and_nothing_else() {
+    const SEEDS: [(Format, &str); 8] = [
+        (
+            Format::Hermes,
+            "So:\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x}\", \"b\": [1]}}\n</tool_call>",
+        ),
+        (
+            Format::QwenXml,
+            "<tool_call>\n<function=f>\n<parameter=a>\nZürich\n</parameter>\n</function>\n</tool_call>",
+        ),
+        (
+            Format::Gemma,
+            "<|tool_call>call:f{a:<|\"|>x}<|\"|>,b:{c:[1,true]}}<tool_call|>",
+        ),
+        (
+            Format::Mistral,
+            "Hm [TOOL_CALLS]f[CALL_ID]abc123XYZ[ARGS]{\"a\": \"é\"}[TOOL_CALLS]g[ARGS]{}",
+        ),
+        (
+            Format::Mistral,
+            "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"a\": 1}, \"id\": \"abc123XYZ\"}]",
+        ),
+        (
+            Format::Llama,
+            "{\"name\": \"f\", \"parameters\": {\"a\": \"x\"}}; {\"name\": \"g\", \"parameters\": {}}",
+        ),
+        (
+            Format::Lfm,
+            "<|tool_call_start|>[f(a=\"x\", b=[1, {'k': None}]), g()]<|tool_call_end|> ok",
+        ),
+        (
+            Format::Nemotron,
+            "<TOOLCALL>[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]</TOOLCALL>\n",
+        ),
+    ];
+    let mut random = Random::new(7);
+    let mut below = |end: usize| random.below(end);
+    for (format, seed) in SEEDS {
+        let markers: Vec<&str> = format.markers().collect();
+        for reasoning in [None, Some(REASONING[2])] {
+            for _ in 0..300 {
+                let mut text: Vec<char> = seed.chars().collect();
+                for _ in 0..=below(4) {
+                    let at = below(text.len().max(1));
+                    match below(5) {
+                        0 => drop(text.drain(at..(at + 1 + below(3)).min(text.len()))),
+                        1 => text.insert(at, ['"', '{', '}', ']', '\n', '\\', 'é', '<'][below(8)]),
+                        2 => drop(text.splice(at..at, markers[below(markers.len())].chars())),
+                        3 => drop(text.splice(at..at, "</think>".chars())),
+                        _ => text.truncate(at),
+                    }
+                }
+                let text: String = text.into_iter().collect();
+                let options = ReplyOptions {
+                    reasoning,
+                    reasoning_open: reasoning.is_some(),
+                    tool_format: Some(format),
+                    ..ReplyOptions::default()
+                };
+                let delta = parse(&options, &[&text]);
+                let single: Vec<String> = text.chars().map(String::from).collect();
+                let single: Vec<&str> = single.iter().map(String::as_str).collect();
+                assert_eq!(parse(&options, &single), delta, "{format:?} {text:?}");
+                for (_, arguments) in calls(&delta) {
+                    assert!(arguments.is_object(), "{format:?} {text:?}");
+                }
+                if delta.tool_calls.is_empty() && reasoning.is_none() {
+                    let trimmed = |text: &str| text.split_whitespace().collect::<String>();
+                    assert_eq!(trimmed(&delta.content), trimmed(&text), "{format:?} {text:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

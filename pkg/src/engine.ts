@@ -34,11 +34,32 @@ export interface EngineInfo {
   readonly kvType: KvType;
   readonly kernel: Kernel;
   readonly quantization: string;
+  /** On the leader. */
+  readonly defaults?: Defaults;
   readonly vocabularySize: number;
   /** Bytes of weights, cache and buffers in this shard's memory. */
   readonly weightBytes: number;
   readonly kvBytes: number;
   readonly bufferBytes: number;
+}
+
+/** What chats are answered with where a request does not say: the file's own keys, else what the makers of its family recommend. */
+export interface Defaults {
+  /** Whether the model thinks first; null leaves it to the chat template. */
+  readonly enable_thinking: boolean | null;
+  /** When it thinks first, and when it does not. */
+  readonly thinking: ProposedSampling;
+  readonly answering: ProposedSampling;
+}
+
+/** By the names that the options of a request have. */
+export interface ProposedSampling {
+  readonly temperature: number;
+  readonly top_p: number;
+  readonly top_k: number;
+  readonly min_p: number;
+  readonly presence_penalty: number;
+  readonly repeat_penalty: number;
 }
 
 /** What `run()` stopped for. */

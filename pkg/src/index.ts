@@ -20,6 +20,7 @@ export const Fanlight = { load, models } as const;
 
 export { FanlightError } from './errors.js';
 export type { FanlightErrorCode } from './errors.js';
+export type { Defaults, ProposedSampling } from './engine.js';
 export type { Fallback, FallbackReason, FallbackRoute, FallbackWhen } from './fallback.js';
 export type { ModelEvents, RequestKind } from './events.js';
 export type { LoadOptions, Progress } from './load.js';

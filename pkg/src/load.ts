@@ -166,6 +166,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     name: leader.name,
     architecture: leader.architecture,
     quantization: leader.quantization,
+    ...(leader.defaults && { defaults: leader.defaults }),
     parameters: leader.parameters,
     vocabularySize: leader.vocabularySize,
     contextLength: leader.contextLength,

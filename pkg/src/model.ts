@@ -2,6 +2,7 @@
 
 import { answerStream, answerWhole, chatTeller, type Teller, textTeller } from './chat.js';
 import { Crew } from './client.js';
+import type { Defaults } from './engine.js';
 import { FanlightError, invalidArgument } from './errors.js';
 import { type ModelEvents, type RequestKind, Watchers } from './events.js';
 import { checkFallback, type Fallback, type Remote } from './fallback.js';
@@ -27,6 +28,8 @@ export interface ModelInfo {
   readonly name: string;
   readonly architecture: string;
   readonly quantization: string;
+  /** What chats are answered with where a request does not say. Missing when the model is only on a server. */
+  readonly defaults?: Defaults;
   readonly parameters: number;
   readonly vocabularySize: number;
   /** Tokens that prompt and answer may have together. */

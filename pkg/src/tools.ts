@@ -164,7 +164,10 @@ class Run {
   }
 
   async #ask(messages: readonly ChatMessage[], round: number, tell: (event: RunToolsEvent) => void): Promise<Turn> {
-    const params = { ...this.#params, messages };
+    // A call that has to be made is made once: then the model may answer.
+    const { tool_choice: choice, ...rest } = this.#params;
+    const free = round > 1 && choice !== 'none';
+    const params = { ...rest, ...(choice && !free && { tool_choice: choice }), messages };
     const { signal } = this.#stop;
     if (!this.#streamed) {
       const { choices } = await this.#completions.create({ ...params, stream: false }, { signal });

@@ -354,8 +354,15 @@ impl ReplyParser {
             return true;
         };
         let tools = self.options.tools.as_ref();
+        // A call in the middle of reasoning that does not end before the reasoning does was talk about calls.
+        let reasoning_ends = self
+            .options
+            .reasoning
+            .filter(|_| in_reasoning)
+            .and_then(|family| self.pending.find(family.close));
+        let talk = reasoning_ends.is_some();
         match format.end(&self.pending, &mut self.scan) {
-            End::At { body, after } => {
+            End::At { body, after } if reasoning_ends.is_none_or(|at| at >= body) => {
                 match format.parse(&self.pending[..body], tools) {
                     Parsed::Calls(calls) => {
                         self.pending.drain(..after);
@@ -373,14 +380,8 @@ impl ReplyParser {
                 self.give_up(marker, in_body, in_reasoning, marker != BARE, delta);
                 return true;
             }
-            End::NotYet => {}
+            End::At { .. } | End::NotYet => {}
         }
-        // A call in the middle of reasoning that does not end before the reasoning does was talk about calls.
-        let talk = in_reasoning
-            && self
-                .options
-                .reasoning
-                .is_some_and(|r| self.pending.contains(r.close));
         if talk || end {
             match format.parse(&self.pending, tools) {
                 // The closing marker may be missing: some models stop before it.

@@ -1,6 +1,7 @@
 //! How a model wants to be sampled when the caller does not say: by the file's own keys, else by what its makers recommend
 //! for the family.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result};
@@ -127,7 +128,57 @@ fn family(architecture: &str, name: &str, size: &str) -> Option<Family> {
     }
 }
 
+/// The sampling of one mode, by the names that requests have for it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProposedSampling {
+    /// 0 is the likeliest token each time.
+    pub temperature: f32,
+    /// Keeps the most likely tokens that together reach this.
+    pub top_p: f32,
+    /// Keeps this many; 0 keeps all.
+    pub top_k: i32,
+    /// Drops tokens less likely than this times the likeliest.
+    pub min_p: f32,
+    /// Subtracted once if a token occurred.
+    pub presence_penalty: f32,
+    /// Divides the logits of recent tokens; 1 is none.
+    pub repeat_penalty: f32,
+}
+
+/// What chats are answered with where a request does not say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Proposal {
+    /// Whether the model thinks; `None` leaves it to the chat template.
+    pub enable_thinking: Option<bool>,
+    /// When it thinks first.
+    pub thinking: ProposedSampling,
+    /// When it does not.
+    pub answering: ProposedSampling,
+}
+
+impl From<&Params> for ProposedSampling {
+    fn from(params: &Params) -> Self {
+        ProposedSampling {
+            temperature: params.temperature,
+            top_p: params.top_p,
+            top_k: params.top_k,
+            min_p: params.min_p,
+            presence_penalty: params.presence_penalty,
+            repeat_penalty: params.repeat_penalty,
+        }
+    }
+}
+
 impl Defaults {
+    /// What is proposed for chats.
+    pub(super) fn proposal(&self) -> Proposal {
+        Proposal {
+            enable_thinking: self.thinks,
+            thinking: (&self.thinking).into(),
+            answering: (&self.answering).into(),
+        }
+    }
+
     /// Reads the file's keys. Wrong values in them are an error of the file.
     pub(super) fn read(metadata: &Metadata) -> Result<Defaults> {
         let own = own_fields(metadata)?;

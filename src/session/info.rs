@@ -6,6 +6,7 @@ use crate::gguf::Gguf;
 use crate::kernels::{Dot, Form};
 use crate::model::Model;
 use crate::quant::Type;
+use crate::session::defaults::Proposal;
 
 /// A model's identity and what this shard of it weighs; crosses to JavaScript as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,6 +33,9 @@ pub struct Info {
     /// What the weights of up to six bits are multiplied with: `i16`, sixteen-bit activations; `i8x2` or `i8x4`, eight-bit ones
     /// by the dot product of pairs or of fours, whichever this machine runs faster.
     pub kernel: &'static str,
+    /// What chats are answered with where a request does not say; on the leader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Proposal>,
     /// Bytes of this shard's weights in memory.
     pub weight_bytes: usize,
     /// Bytes of this shard's KV cache when the context is full.
@@ -59,6 +63,7 @@ impl Info {
                 Form::I8(Dot::Fours) => "i8x4",
                 Form::I16 => "i16",
             },
+            defaults: None,
             weight_bytes: model.weights.bytes(),
             kv_bytes: cache.capacity() * cache.bytes_per_token(),
             buffer_bytes: model.state.buffer_bytes(),

@@ -9,7 +9,7 @@ use crate::gguf::Gguf;
 use crate::model::Model;
 use crate::sample::{self, Sampler};
 use crate::session::answer::{Answer, ThinkingBudget};
-use crate::session::defaults::Defaults;
+use crate::session::defaults::{Defaults, Proposal};
 use crate::session::lookup::Lookup;
 use crate::session::packet;
 use crate::session::request::{Output, Request, TokenLogprob};
@@ -155,6 +155,11 @@ impl Leader {
         }
         self.answer = Some(answer);
         Ok(())
+    }
+
+    /// What chats are answered with where a request does not say.
+    pub(super) fn proposal(&self) -> Proposal {
+        self.defaults.proposal()
     }
 
     /// How many tokens the prompt of a request has.

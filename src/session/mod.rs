@@ -14,6 +14,7 @@ mod packet;
 mod request;
 mod timeline;
 
+pub use defaults::{Proposal, ProposedSampling};
 pub use info::Info;
 pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, TokenLogprob};
 
@@ -77,7 +78,8 @@ impl Session {
         } else {
             None
         };
-        let info = Info::new(&gguf, &model);
+        let mut info = Info::new(&gguf, &model);
+        info.defaults = leader.as_ref().map(Leader::proposal);
         Ok(Session {
             model,
             info,

@@ -15,28 +15,46 @@ pub(super) const ARGS: &str = "[ARGS]";
 /// Between the name and the id.
 pub(super) const CALL_ID: &str = "[CALL_ID]";
 
-/// The longest name that is waited for, in bytes.
-const MAX_HEAD: usize = 512;
+/// The longest name or id that is waited for, in bytes.
+const MAX_WORD: usize = 256;
 
-/// The byte at which the JSON of a call begins; `None` if it has not come yet, an error if it never will.
+/// The byte at which the JSON of a call begins; `None` if it has not come yet, an error if it never will. What is said of
+/// the beginning of a text stays true, whatever follows.
 pub(super) fn json_begins(body: &str) -> Result<Option<usize>, ()> {
-    let space = body.len() - body.trim_start().len();
-    let text = &body[space..];
+    let text = body.trim_start();
     if text.starts_with('[') {
-        return Ok(Some(space));
+        return Ok(Some(body.len() - text.len()));
     }
-    match text.find(ARGS) {
-        Some(at) => {
-            let begin = space + at + ARGS.len();
-            let rest = &body[begin..];
-            match rest.trim_start().chars().next() {
-                Some('{') => Ok(Some(body.len() - rest.trim_start().len())),
+    let Some(mut rest) = after_word(text)? else {
+        return Ok(None);
+    };
+    if let Some(id) = rest.strip_prefix(CALL_ID) {
+        match after_word(id)? {
+            Some(after) => rest = after,
+            None => return Ok(None),
+        }
+    }
+    match rest.strip_prefix(ARGS) {
+        Some(arguments) => {
+            let json = arguments.trim_start();
+            match json.chars().next() {
+                Some('{') => Ok(Some(body.len() - json.len())),
                 Some(_) => Err(()),
                 None => Ok(None),
             }
         }
-        None if text.len() > MAX_HEAD || text.contains('\n') => Err(()),
-        None => Ok(None),
+        None if ARGS.starts_with(rest) || CALL_ID.starts_with(rest) => Ok(None),
+        None => Err(()),
+    }
+}
+
+/// What follows a name or an id: it begins with a bracket.
+fn after_word(text: &str) -> Result<Option<&str>, ()> {
+    let end = text.find('[');
+    let word = &text[..end.unwrap_or(text.len())];
+    match word.len() > MAX_WORD || word.contains('\n') {
+        true => Err(()),
+        false => Ok(end.map(|end| &text[end..])),
     }
 }
 
@@ -101,9 +119,12 @@ mod tests {
             (" [{", Ok(Some(1))),
             ("f[ARGS]x", Err(())),
             ("some text\n", Err(())),
+            ("f[AR\nGS]{", Err(())),
+            ("f[CALL_ID]abc[ARGS] {", Ok(Some(20))),
+            ("f[CALL_ID]abc", Ok(None)),
         ] {
             assert_eq!(json_begins(body), expected, "{body}");
         }
-        assert_eq!(json_begins(&"x".repeat(MAX_HEAD + 1)), Err(()));
+        assert_eq!(json_begins(&"x".repeat(MAX_WORD + 1)), Err(()));
     }
 }
