@@ -6,12 +6,11 @@ import { setUpDrop } from './drop.js';
 import { find } from './dom.js';
 import { engine } from './engine.js';
 import { setUpLoading } from './loading.js';
-import { builtIn } from './models.js';
 import { setUpOffline } from './offline.js';
 import { setUpPrivate } from './private.js';
 import { setUpRooms } from './rooms.js';
 import { setUpSettings } from './settings-panel.js';
-import { nameOf, setUpShelf } from './shelf.js';
+import { firstChoice, setUpShelf } from './shelf.js';
 
 setUpLoading();
 setUpChat();
@@ -44,5 +43,4 @@ function describe(model) {
   ].join(' · ');
 }
 
-const wanted = new URLSearchParams(location.search).get('model');
-void engine.load(wanted ? { name: nameOf(wanted), source: wanted } : { ...builtIn, source: builtIn.url });
+void engine.load(firstChoice());

@@ -45,9 +45,11 @@ export function setUpPrivate() {
   });
 }
 
-/** Requests that began after the model was ready. */
+/** Requests that began after the model was ready. The icon of the tab is the browser's to fetch, whenever it likes. */
 function sinceReady() {
-  return readyAt === undefined ? [] : requests.filter(({ at }) => at > (readyAt ?? 0));
+  const icon = document.querySelector('link[rel=icon]');
+  const isIcon = (/** @type {Request} */ { url, what }) => what === 'other' && icon instanceof HTMLLinkElement && url === icon.href;
+  return requests.filter((each) => readyAt !== undefined && each.at > readyAt && !isIcon(each));
 }
 
 function body() {

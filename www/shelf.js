@@ -1,11 +1,18 @@
-// The shelf: where a model comes from. The list, an address, a file, or a file that is dropped on the page.
+// The shelf: where a model comes from. The list, what is kept in this browser, an address, a file, or a file that is dropped.
 
+import { Fanlight } from './vendor/fanlight/dist/index.js';
 import { find, make } from './dom.js';
 import { takeDrops } from './drop.js';
+import { engine } from './engine.js';
 import { bytes } from './format.js';
-import { knownModels } from './models.js';
+import { builtIn, knownModels } from './models.js';
 
 /** @typedef {import('./engine.js').Choice} Choice */
+/** @typedef {import('./vendor/fanlight/dist/index.js').StoredModel} StoredModel */
+/** @typedef {import('./models.js').KnownModel} KnownModel */
+
+/** What a loaded model takes besides its file: cache, buffers, the engine itself. In bytes, of a usual context. */
+const BESIDES = 200e6;
 
 /**
  * Wires the dialog, and takes GGUF files that are dropped.
@@ -26,24 +33,38 @@ export function setUpShelf(onChoose) {
     const [first] = files;
     if (first) choose({ name: first.name, source: files.length === 1 ? first : files });
   };
+  /** @param {StoredModel[]} stored */
+  const show = (stored) => {
+    const hrefs = new Set(knownModels.map(({ url }) => new URL(url, document.baseURI).href));
+    const others = stored.filter(({ url }) => !hrefs.has(url));
+    const own = others.map(({ url, totalBytes, bytes }) => {
+      return { name: nameOf(url), about: new URL(url).hostname, url, bytes: totalBytes ?? bytes };
+    });
+    const rows = [...knownModels, ...own].map((model) => {
+      const { href } = new URL(model.url, document.baseURI);
+      const kept = stored.find(({ url }) => url === href);
+      const item = make('li');
+      const button = row(model, kept);
+      button.addEventListener('click', () => choose(choiceOf(model)));
+      item.append(button);
+      if (kept) item.append(remover(model, kept, refresh));
+      return item;
+    });
+    find('models', HTMLUListElement).replaceChildren(...rows);
+  };
+  const refresh = async () => {
+    const [stored, room] = await Promise.all([Fanlight.models.list(), Fanlight.models.storage()]).catch(() => []);
+    show(stored ?? []);
+    const { modelBytes = 0, quota } = room ?? {};
+    find('shelf-storage', HTMLParagraphElement).textContent =
+      `Models take ${bytes(modelBytes)} in this browser` + (quota ? `, of ${bytes(quota)} that this site may use.` : '.');
+  };
 
-  for (const model of knownModels) {
-    const button = make('button', 'model');
-    button.type = 'button';
-    button.append(
-      make('strong', '', model.name),
-      make('span', 'model-size', bytes(model.bytes)),
-      make('span', 'model-about', model.about),
-    );
-    button.addEventListener('click', () =>
-      choose({ name: model.name, source: model.url, suggestions: model.suggestions ?? [] }),
-    );
-    const item = make('li');
-    item.append(button);
-    find('models', HTMLUListElement).append(item);
-  }
-
-  find('choose', HTMLButtonElement).addEventListener('click', () => dialog.showModal());
+  show([]);
+  find('choose', HTMLButtonElement).addEventListener('click', () => {
+    dialog.showModal();
+    void refresh();
+  });
   dialog.addEventListener('click', (event) => {
     if (event.target === dialog) dialog.close(); // beside it
   });
@@ -60,6 +81,48 @@ export function setUpShelf(onChoose) {
     chooseFiles(models);
     return models.length > 0;
   });
+}
+
+/** @param {KnownModel} model @returns {Choice} */
+function choiceOf({ name, url, suggestions = [] }) {
+  return { name, source: url, suggestions };
+}
+
+/** The model that the page begins with: the one that its address names, or the built-in one. */
+export function firstChoice() {
+  const wanted = new URLSearchParams(location.search).get('model');
+  return wanted ? { name: nameOf(wanted), source: wanted } : choiceOf(builtIn);
+}
+
+/** @param {KnownModel} model @param {StoredModel | undefined} kept */
+function row({ name, about, bytes: size, url }, kept) {
+  const button = make('button', 'model');
+  button.type = 'button';
+  const state = kept?.complete ? 'kept here' : kept ? `${bytes(kept.bytes)} of it kept here` : '';
+  const memory = url === builtIn.url ? '' : `Needs about ${bytes(size * 1.15 + BESIDES)} of memory.`;
+  button.append(
+    make('strong', '', name),
+    make('span', 'model-size', bytes(size)),
+    make('span', 'model-about', [about, memory].filter(Boolean).join(' ')),
+    ...(state ? [make('span', 'model-state', state)] : []),
+  );
+  if (engine.choice?.source === url) button.setAttribute('aria-current', 'true');
+  return button;
+}
+
+/** @param {KnownModel} model @param {StoredModel} kept @param {() => Promise<void>} done */
+function remover({ name }, kept, done) {
+  const button = make('button', 'word', 'Remove');
+  button.type = 'button';
+  button.setAttribute('aria-label', `Remove ${name} from this browser`);
+  button.addEventListener('click', async () => {
+    button.disabled = true;
+    await Fanlight.models.remove(kept.url);
+    await done();
+    find('choose', HTMLButtonElement).focus();
+    find('models', HTMLUListElement).querySelector('button')?.focus();
+  });
+  return button;
 }
 
 /** The last part of an address. @param {string} address */

@@ -13,7 +13,18 @@ import { folderOf, replaced, tinyModel } from './support/files.mjs';
  * @param {{ context: import('playwright-core').BrowserContext }} browser
  * @param {string} address
  */
-async function visit({ context }, address) {
+async function visit(browser, address) {
+  const opened = await openPage(browser, address);
+  await opened.page.waitForSelector('#send:enabled, .problem:not([hidden])');
+  return opened;
+}
+
+/**
+ * Opens the page, and listens to what it complains about.
+ * @param {{ context: import('playwright-core').BrowserContext }} browser
+ * @param {string} address
+ */
+async function openPage({ context }, address) {
   const page = await context.newPage();
   /** @type {string[]} */
   const complaints = [];
@@ -22,7 +33,6 @@ async function visit({ context }, address) {
     if (message.type() === 'error') complaints.push(message.text());
   });
   await page.goto(address);
-  await page.waitForSelector('#send:enabled, .problem:not([hidden])');
   return { page, complaints };
 }
 
@@ -143,4 +153,80 @@ test('what a model says is text, never markup that runs', async (t) => {
   assert.equal(await page.textContent('.question-text >> nth=1'), question);
   assert.equal(await page.locator('.message :is(b, i, script), #mode img').count(), 0);
   assert.equal(await page.title(), 'Fanlight');
+});
+
+test('a question can be asked again and asked differently; thoughts are folded away; a system prompt counts', async (t) => {
+  const server = await serve(t);
+  const { page } = await visit(await launch(t), `${server.url}www/`);
+  await ask(page, 'What is Fanlight?');
+  const first = await page.innerText('.answer-text');
+  await page.click('.answer-foot button:has-text("Again")');
+  await page.waitForSelector('.answer:not([aria-busy])');
+  assert.equal(await page.locator('.message').count(), 2);
+  assert.equal(await page.innerText('.answer-text'), first);
+
+  await ask(page, 'Recite a poem.');
+  await page.click('#chat-options summary');
+  await page.selectOption('#thinking', 'on');
+  await page.click('.question button >> nth=0');
+  await page.fill('.edit textarea', 'Which is larger, 9.9 or 9.11?');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.answer .facts:has-text("tokens/s")');
+  assert.equal(await page.locator('.message').count(), 2); // what came after it is gone
+  assert.match(await page.innerText('.answer-text'), /^9\.9 is larger than 9\.11/);
+  assert.match(await page.innerText('.thoughts summary'), /^Thought for \d+ s$/);
+  assert.equal(await page.isVisible('.thoughts-text'), false);
+  await page.click('.thoughts summary');
+  assert.match(await page.innerText('.thoughts-text'), /^Both numbers have a 9/);
+
+  await page.click('#new-chat');
+  await page.selectOption('#thinking', '');
+  await page.fill('#system', 'Answer in one short sentence.');
+  assert.equal(await ask(page, 'What is Fanlight?'), 'Fanlight runs language models inside a web page.');
+});
+
+test('a tool that was allowed is called, and the call can be looked at', async (t) => {
+  const server = await serve(t);
+  const { page } = await visit(await launch(t), `${server.url}www/?model=${encodeURIComponent(TINY)}`);
+  await page.click('#chat-options summary');
+  await page.check('#tools input[value=get_weather]');
+  assert.equal(await ask(page, 'What is the weather in Lisbon?'), 'It is sunny in Lisbon, at 21 °C.');
+  assert.equal(await page.innerText('.call summary'), 'Calls get_weather');
+  assert.match(String(await page.textContent('.call')), /"city": ?"Lisbon".*"celsius": ?21/s);
+});
+
+test('settings hold from the next load, and over visits', async (t) => {
+  const server = await serve(t);
+  const { page } = await visit(await launch(t), `${server.url}www/`);
+  await page.click('#open-settings');
+  await page.fill('#set-contextLength', '256');
+  await page.fill('#set-threads', '2');
+  await page.click('#settings-form button:has-text("Load the model again")');
+  await page.waitForFunction(() => /2 workers.* 256 tokens/.test(document.querySelector('#mode')?.textContent ?? ''));
+  await page.reload();
+  await page.waitForFunction(() => /2 workers.* 256 tokens/.test(document.querySelector('#mode')?.textContent ?? ''));
+  await page.click('#open-settings');
+  await page.click('#settings-form button:has-text("Everything as it was")');
+  assert.equal(await page.inputValue('#set-contextLength'), '');
+});
+
+test('a download pauses and goes on where it was; the shelf shows what is kept, and removes it', async (t) => {
+  const server = await serve(t);
+  server.fault = ({ path }) => (path.endsWith('.gguf') ? { bytesPerSecond: 1_500_000 } : undefined);
+  const { page } = await openPage(await launch(t), `${server.url}www/`);
+  await page.waitForFunction(() => /[1-9].* of 2\.4 MB/.test(document.querySelector('#loading-detail')?.textContent ?? ''));
+  await page.click('#loading-pause');
+  await page.waitForSelector('#loading-resume:visible');
+  assert.match(await page.innerText('#loading-phase'), /^Paused/);
+  server.fault = () => undefined;
+  await page.click('#loading-resume');
+  await page.waitForSelector('#send:enabled');
+  const ranges = modelRequests(server).map(({ headers }) => headers.range);
+  assert.ok(ranges.some((range) => range && !range.startsWith('bytes=0-')), ranges.join());
+
+  await page.click('#choose');
+  await page.waitForSelector('.model-state:has-text("kept here")');
+  await page.click('[aria-label^="Remove tiny-chat"]');
+  await page.waitForSelector('.model-state', { state: 'detached' });
+  assert.match(await page.innerText('#shelf-storage'), /^Models take 0 kB/);
 });

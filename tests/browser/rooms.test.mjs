@@ -1,11 +1,14 @@
 // What the rooms have in common: they are reached by the keyboard, accessible in both themes, and there without the network.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { brotliCompressSync } from 'node:zlib';
 import { launch, ROOT, serve } from './support/browser.mjs';
+import { folderOf } from './support/files.mjs';
 import { keptForLater, ready } from './support/page.mjs';
 
 const ROOMS = ['chat', 'bench'];
@@ -100,4 +103,20 @@ test('what a first visit loads, without the engine, is at most 120 KB', async (t
   for (const name of paths) sum += brotliCompressSync(await readFile(path.join(ROOT, name))).length;
   console.log(`page JS and CSS: ${paths.length} files, ${sum} bytes with brotli`);
   assert.ok(sum <= 120_000, `${sum} bytes`);
+});
+
+test('the site that `make site` writes works from a folder of any host', async (t) => {
+  const folder = await folderOf(t, {});
+  await promisify(execFile)(process.execPath, [path.join(ROOT, 'tools/site.mjs'), '--out', path.join(folder, 'site')]);
+  const server = await serve(t, { mounts: { somewhere: folder } });
+  const { context } = await launch(t);
+  const page = await ready(context, `${server.url}somewhere/site/`);
+  const outside = server.requests.filter(({ path }) => !path.startsWith('/somewhere/site/'));
+  assert.deepEqual(outside, []);
+  await keptForLater(page);
+  await server.close();
+  await page.reload();
+  await page.waitForSelector('#send:enabled');
+  const manifest = await readFile(path.join(folder, 'site/manifest.webmanifest'), 'utf8');
+  for (const { src } of JSON.parse(manifest).icons) await readFile(path.join(folder, 'site', src));
 });

@@ -70,14 +70,16 @@ export async function serve(t, { isolated = false, mounts = {}, cors = false, mo
 /**
  * A browser with a profile on disk, which ends with the test.
  * @param {TestContext} t
- * @param {import('playwright-core').BrowserContextOptions} [options]
+ * @param {import('playwright-core').BrowserContextOptions & { extension?: string }} [options] `extension`: the folder of one
  */
-export async function launch(t, options = {}) {
+export async function launch(t, { extension, ...options } = {}) {
   const profile = await mkdtemp(path.join(tmpdir(), 'fanlight-profile-'));
+  const extensionArgs = extension ? [`--disable-extensions-except=${extension}`, `--load-extension=${extension}`] : [];
   const start = () =>
     chromium.launchPersistentContext(profile, {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', ...extensionArgs],
+      ...(extension && { ignoreDefaultArgs: ['--disable-extensions'] }),
       ...options,
     });
   let context = await start();
