@@ -117,7 +117,7 @@ KINDS = {
 }
 
 # Weights of an answer's tokens.
-FORCED, VALUE, LABEL = 0.3, 1.0, 3.0
+FORCED, VALUE, LABEL = 0.5, 1.0, 3.0
 
 
 @dataclass
