@@ -45,8 +45,13 @@ pub fn hidden_splat(byte: u8) -> V128 {
 /// with one, a core of an Intel Xeon waits at every page and reads Q4_K at 5.2 GB/s, with four at 7.
 const STREAMS: usize = 4;
 
+/// Groups at a turn, if they are of 32 values: 5 to 20 % faster from memory than eight at a turn. Groups of 256 values are not
+/// divided: that costs a quarter of the speed in cache and brings nothing from memory.
+const TURN: usize = 2;
+
 /// One vector times all rows. `groups` holds `per_row` groups for each `Q` quads of rows; `step` adds to the totals of such a
-/// row the products of some 256 values: `per_super` groups, or fewer at its end, and one of `x`.
+/// row the products of a turn: some groups, and the one of `x` that they are multiplied with, from which group of it on. An `x`
+/// has `per_super` groups.
 #[inline(always)]
 pub fn vector<G, X, const Q: usize>(
     groups: &[G],
@@ -54,20 +59,22 @@ pub fn vector<G, X, const Q: usize>(
     per_super: usize,
     x: &[X],
     out: &mut [f32],
-    step: impl Fn(&mut [V128; Q], &[G], &X),
+    step: impl Fn(&mut [V128; Q], &[G], &X, usize),
 ) {
     let rows = groups.len() / per_row;
     let long = rows / STREAMS;
+    let turn = per_super.min(TURN);
     // Not known to be four, or the kernel would be there four times.
     let streams = black_box(STREAMS).min(STREAMS);
     // The first turn walks in streams, the second takes the rows that are left, in one.
     for (first, count, streams) in [(0, long, streams), (long * STREAMS, rows % STREAMS, 1)] {
         for r in first..first + count {
             let mut totals = [[f32x4_splat(0.0); Q]; STREAMS];
-            for (i, x) in x.iter().enumerate() {
+            for i in (0..per_row).step_by(turn) {
+                let x = &x[i / per_super];
                 for (s, totals) in totals[..streams].iter_mut().enumerate() {
                     let row = &groups[(s * long + r) * per_row..][..per_row];
-                    step(totals, &row[i * per_super..per_row.min((i + 1) * per_super)], x);
+                    step(totals, &row[i..per_row.min(i + turn)], x, i % per_super);
                 }
             }
             for (s, totals) in totals[..streams].iter().enumerate() {

@@ -76,53 +76,67 @@ pub fn vector8<C: Product + BlockK, S: Summing>(
 ) {
     let (masks, n) = (C::masks(), Hidden::numbers());
     let zero = [i32x4_splat(0); 2];
-    drive::vector(groups, per_row, 1, x, out, |totals: &mut [V128; 2], group, x| {
-        for group in group {
-            let mut sums = [f32x4_splat(0.0); 2];
-            for j in 0..n.blocks {
-                let block = &x.blocks[j];
-                let weights = twice(&group.scales[j]).map(S::weight);
-                let weigh = |q: usize, sum: V128| S::weigh(sum, weights[q]);
-                let products = group.codes[j].sums8::<S>(block, zero, weigh, masks, n);
-                let scale = load_splat_f32(&block.scale);
+    drive::vector(
+        groups,
+        per_row,
+        1,
+        x,
+        out,
+        |totals: &mut [V128; 2], group, x, _| {
+            for group in group {
+                let mut sums = [f32x4_splat(0.0); 2];
+                for j in 0..n.blocks {
+                    let block = &x.blocks[j];
+                    let weights = twice(&group.scales[j]).map(S::weight);
+                    let weigh = |q: usize, sum: V128| S::weigh(sum, weights[q]);
+                    let products = group.codes[j].sums8::<S>(block, zero, weigh, masks, n);
+                    let scale = load_splat_f32(&block.scale);
+                    for q in 0..2 {
+                        sums[q] = madd(S::float(products[q]), scale, sums[q]);
+                    }
+                }
+                let (d, dmin) = (quads(&group.d), quads(&group.dmin));
+                let minimums = minimums(&group.mins, &x.sums);
                 for q in 0..2 {
-                    sums[q] = madd(S::float(products[q]), scale, sums[q]);
+                    let total = madd(sums[q], d[q], totals[q]);
+                    totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
                 }
             }
-            let (d, dmin) = (quads(&group.d), quads(&group.dmin));
-            let minimums = minimums(&group.mins, &x.sums);
-            for q in 0..2 {
-                let total = madd(sums[q], d[q], totals[q]);
-                totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// One vector in twelve bits times all rows.
 #[inline(never)]
 pub fn vector16<C: Product + BlockK>(groups: &[GroupK<C>], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let (masks, n) = (C::masks(), Hidden::numbers());
-    drive::vector(groups, per_row, 1, x, out, |totals: &mut [V128; 2], group, x| {
-        for group in group {
-            // 256 * 31 * 63 * 2047 < 2^31.
-            let mut sums = [i32x4_splat(0); 2];
-            for j in 0..n.blocks {
-                let products = group.codes[j].sums16(&x.blocks[j], i32x4_splat(0), masks, n);
-                let scales = wide(&group.scales[j]);
+    drive::vector(
+        groups,
+        per_row,
+        1,
+        x,
+        out,
+        |totals: &mut [V128; 2], group, x, _| {
+            for group in group {
+                // 256 * 31 * 63 * 2047 < 2^31.
+                let mut sums = [i32x4_splat(0); 2];
+                for j in 0..n.blocks {
+                    let products = group.codes[j].sums16(&x.blocks[j], i32x4_splat(0), masks, n);
+                    let scales = wide(&group.scales[j]);
+                    for q in 0..2 {
+                        sums[q] = i32x4_add(sums[q], i32x4_mul(products[q], scales[q]));
+                    }
+                }
+                let (d, dmin) = (quads(&group.d), quads(&group.dmin));
+                let scale = load_splat_f32(&x.blocks[0].scale);
+                let minimums = minimums(&group.mins, &x.sums);
                 for q in 0..2 {
-                    sums[q] = i32x4_add(sums[q], i32x4_mul(products[q], scales[q]));
+                    let total = madd(f32x4_convert_i32x4(sums[q]), f32x4_mul(d[q], scale), totals[q]);
+                    totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
                 }
             }
-            let (d, dmin) = (quads(&group.d), quads(&group.dmin));
-            let scale = load_splat_f32(&x.blocks[0].scale);
-            let minimums = minimums(&group.mins, &x.sums);
-            for q in 0..2 {
-                let total = madd(f32x4_convert_i32x4(sums[q]), f32x4_mul(d[q], scale), totals[q]);
-                totals[q] = subtract_minimums(total, dmin[q], minimums[q], &x.sums);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// What both panels hold beside the codes.

@@ -111,41 +111,55 @@ fn add<G: Legacy>(total: V128, products: V128, d: V128, scale: V128, m: V128, su
 #[inline(never)]
 pub fn vector8<G: Legacy, S: Summing>(groups: &[G], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let (masks, n) = (G::Codes::masks(), Hidden::numbers());
-    drive::vector(groups, per_row, 8, x, out, |totals: &mut [V128; 2], groups, x| {
-        for (group, x) in groups.iter().zip(&x.blocks) {
-            let products = group
-                .codes()
-                .sums8::<S>(x, start8::<G>(x), |_, sum| S::widen(sum), masks, n);
-            let (d, m) = (group.d(), group.m());
-            let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
-            for q in 0..2 {
-                totals[q] = add::<G>(totals[q], S::float(products[q]), d[q], scale, m[q], sum);
+    drive::vector(
+        groups,
+        per_row,
+        8,
+        x,
+        out,
+        |totals: &mut [V128; 2], groups, x, first| {
+            for (group, x) in groups.iter().zip(&x.blocks[first..]) {
+                let products = group
+                    .codes()
+                    .sums8::<S>(x, start8::<G>(x), |_, sum| S::widen(sum), masks, n);
+                let (d, m) = (group.d(), group.m());
+                let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
+                for q in 0..2 {
+                    totals[q] = add::<G>(totals[q], S::float(products[q]), d[q], scale, m[q], sum);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// One vector in twelve bits times all rows.
 #[inline(never)]
 pub fn vector16<G: Legacy>(groups: &[G], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let (masks, n) = (G::Codes::masks(), Hidden::numbers());
-    drive::vector(groups, per_row, 8, x, out, |totals: &mut [V128; 2], groups, x| {
-        for (group, x) in groups.iter().zip(&x.blocks) {
-            let products = group.codes().sums16(x, start16::<G>(x), masks, n);
-            let (d, m) = (group.d(), group.m());
-            let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
-            for q in 0..2 {
-                totals[q] = add::<G>(
-                    totals[q],
-                    f32x4_convert_i32x4(products[q]),
-                    d[q],
-                    scale,
-                    m[q],
-                    sum,
-                );
+    drive::vector(
+        groups,
+        per_row,
+        8,
+        x,
+        out,
+        |totals: &mut [V128; 2], groups, x, first| {
+            for (group, x) in groups.iter().zip(&x.blocks[first..]) {
+                let products = group.codes().sums16(x, start16::<G>(x), masks, n);
+                let (d, m) = (group.d(), group.m());
+                let (scale, sum) = (load_splat_f32(&x.scale), load_splat_f32(&x.sum));
+                for q in 0..2 {
+                    totals[q] = add::<G>(
+                        totals[q],
+                        f32x4_convert_i32x4(products[q]),
+                        d[q],
+                        scale,
+                        m[q],
+                        sum,
+                    );
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// What both panels hold beside the codes.

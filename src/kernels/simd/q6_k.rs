@@ -61,7 +61,7 @@ fn unpack(vectors: &[[u8; 16]; 3], low: V128, top: V128) -> [V128; 4] {
 pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, 1, x, out, |[total], group, x| {
+    drive::vector(groups, per_row, 1, x, out, |[total], group, x, _| {
         for group in group {
             let mut sum = f32x4_splat(0.0);
             for j in 0..n.blocks {
@@ -94,7 +94,7 @@ pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], ou
 pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, 1, x, out, |[total], group, x| {
+    drive::vector(groups, per_row, 1, x, out, |[total], group, x, _| {
         for group in group {
             // 256 * 32 * 128 * 2047 < 2^31.
             let mut sum = i32x4_splat(0);

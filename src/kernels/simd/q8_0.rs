@@ -21,8 +21,8 @@ fn pairs(codes: &[[u8; 2]; 4]) -> V128 {
 /// One vector in twelve bits times all rows.
 #[inline(never)]
 pub fn vector16(groups: &[GroupQ8_0], per_row: usize, x: &[Super16], out: &mut [f32]) {
-    drive::vector(groups, per_row, 8, x, out, |[total], groups, x| {
-        for (group, x) in groups.iter().zip(&x.blocks) {
+    drive::vector(groups, per_row, 8, x, out, |[total], groups, x, first| {
+        for (group, x) in groups.iter().zip(&x.blocks[first..]) {
             let products = (0..16).fold(i32x4_splat(0), |sum, p| {
                 step16(sum, load_splat_i16x2(&x.codes[p]), pairs(&group.codes[p]))
             });
