@@ -48,6 +48,28 @@ pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Box<dyn Layout>> {
     }
 }
 
+/// The bytes that so many weights of this type take: what [`Layout::bytes`] would say, without allocating them.
+pub fn bytes(ty: Type, rows: usize, cols: usize) -> u64 {
+    let floats = |width: u64| rows as u64 * cols.next_multiple_of(4) as u64 * width;
+    match ty {
+        Type::F32 => floats(4),
+        Type::F16 | Type::Bf16 => floats(2),
+        Type::Q4_0 => packed_bytes::<Group0<Nibbles>>(rows, cols),
+        Type::Q4_1 => packed_bytes::<Group1<Nibbles>>(rows, cols),
+        Type::Q5_0 => packed_bytes::<Group0<Fives>>(rows, cols),
+        Type::Q5_1 => packed_bytes::<Group1<Fives>>(rows, cols),
+        Type::Q8_0 => packed_bytes::<GroupQ8_0>(rows, cols),
+        Type::Q4K => packed_bytes::<GroupK<Nibbles>>(rows, cols),
+        Type::Q5K => packed_bytes::<GroupK<Fives>>(rows, cols),
+        Type::Q6K => packed_bytes::<GroupQ6K>(rows, cols),
+        _ => rows as u64 * (cols / ty.block_len()) as u64 * ty.block_bytes() as u64,
+    }
+}
+
+fn packed_bytes<G: Kernels>(rows: usize, cols: usize) -> u64 {
+    rows.div_ceil(G::ROWS) as u64 * (cols / G::LEN) as u64 * size_of::<G>() as u64
+}
+
 /// How many rows of this type are interleaved with one another.
 pub fn group_rows(ty: Type) -> usize {
     match ty {

@@ -29,6 +29,11 @@ impl Matrix {
         })
     }
 
+    /// The bytes that a matrix would take in memory, without making it.
+    pub fn bytes_of(ty: Type, rows: usize, cols: usize) -> u64 {
+        layout::bytes(ty, rows, cols)
+    }
+
     /// How many rows of this type are interleaved with one another.
     pub fn group_rows(ty: Type) -> usize {
         layout::group_rows(ty)

@@ -116,6 +116,15 @@ impl Model {
     /// Checks the file against its architecture and allocates this shard's weights and buffers. Then
     /// [`Weights::load_step`] brings the weights in.
     pub fn new(gguf: &Gguf, options: &Options) -> Result<Model> {
+        Model::build(gguf, options, false)
+    }
+
+    /// A model without its matrices, to ask it for sizes and nothing else.
+    pub(crate) fn sizes(gguf: &Gguf, options: &Options) -> Result<Model> {
+        Model::build(gguf, options, true)
+    }
+
+    fn build(gguf: &Gguf, options: &Options, sizes_only: bool) -> Result<Model> {
         let (hyper, arch) = Hyper::read(gguf)?;
         let shard = options.shard;
         let capacity = match options.context_length {
@@ -131,7 +140,7 @@ impl Model {
                 ));
             }
         };
-        let weights = Weights::plan(gguf, &hyper, arch, shard)?;
+        let weights = Weights::plan(gguf, &hyper, arch, shard, sizes_only)?;
         let mut state = State::new(&hyper, arch, shard, options.kv_type, capacity)?;
         state.form = options.activations;
         Ok(Model {

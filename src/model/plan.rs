@@ -18,12 +18,15 @@ pub(super) struct Plan<'a> {
     pub(super) matrices: Vec<Matrix>,
     pub(super) vectors: Vec<Vec<f32>>,
     pub(super) pending: Vec<Pending>,
+    /// When only sizes are wanted: the bytes of the matrices, which then have no rows.
+    pub(super) absent: Option<u64>,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(gguf: &'a Gguf) -> Plan<'a> {
+    pub(super) fn new(gguf: &'a Gguf, sizes_only: bool) -> Plan<'a> {
         Plan {
             gguf,
+            absent: sizes_only.then_some(0),
             matrices: Vec::new(),
             vectors: Vec::new(),
             pending: Vec::new(),
@@ -192,7 +195,14 @@ impl<'a> Plan<'a> {
     ) -> Result<MatrixId> {
         let tensor = self.find(name, rows, cols)?.clone();
         let count = own.iter().map(Range::len).sum();
-        let matrix = Matrix::new(tensor.ty, count, cols).map_err(|e| e.at(name))?;
+        let rows = match &mut self.absent {
+            None => count,
+            Some(bytes) => {
+                *bytes += Matrix::bytes_of(tensor.ty, count, cols);
+                0
+            }
+        };
+        let matrix = Matrix::new(tensor.ty, rows, cols).map_err(|e| e.at(name))?;
         let index = self.matrices.len();
         self.matrices.push(matrix);
         self.queue(&tensor, own, |at| Target::Matrix(index, at));

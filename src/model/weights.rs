@@ -142,6 +142,8 @@ pub struct Weights {
     total: u64,
     /// Of the first bytes of every piece: see [`Weights::identity`].
     identity: u64,
+    /// Bytes of matrices that were only measured.
+    absent: u64,
 }
 
 /// Rows of a tensor on their way in.
@@ -164,9 +166,16 @@ pub(super) enum Target {
 }
 
 impl Weights {
-    /// Checks that every tensor is there in the right shape, and allocates this shard's part. Nothing is read yet.
-    pub fn plan(gguf: &Gguf, hyper: &Hyper, arch: &Architecture, shard: Shard) -> Result<Weights> {
-        let mut plan = Plan::new(gguf);
+    /// Checks that every tensor is there in the right shape, and allocates this shard's part. Nothing is read yet. With
+    /// `sizes_only` the matrices stay empty: [`Weights::bytes`] says what they would take.
+    pub fn plan(
+        gguf: &Gguf,
+        hyper: &Hyper,
+        arch: &Architecture,
+        shard: Shard,
+        sizes_only: bool,
+    ) -> Result<Weights> {
+        let mut plan = Plan::new(gguf, sizes_only);
         let width = hyper.embedding_length;
         let vocabulary = hyper.vocabulary;
         let embedding = plan.matrix("token_embd.weight", vocabulary, width, &[shard.own(vocabulary)])?;
@@ -219,6 +228,7 @@ impl Weights {
             matrices,
             vectors,
             mut pending,
+            absent,
             ..
         } = plan;
         pending.sort_by_key(|p| std::cmp::Reverse((p.tensor.part, p.tensor.offset, p.rows.start)));
@@ -235,6 +245,7 @@ impl Weights {
             loaded: 0,
             total,
             identity: 0,
+            absent: absent.unwrap_or(0),
         })
     }
 
@@ -305,9 +316,9 @@ impl Weights {
     }
 
     /// Bytes these weights take in memory.
-    pub fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> u64 {
         let vectors: usize = self.vectors.iter().map(|v| v.len() * 4).sum();
-        self.matrices.iter().map(Matrix::bytes).sum::<usize>() + vectors
+        self.matrices.iter().map(Matrix::bytes).sum::<usize>() as u64 + vectors as u64 + self.absent
     }
 
     /// The matrix of a handle.

@@ -37,11 +37,11 @@ pub struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Proposal>,
     /// Bytes of this shard's weights in memory.
-    pub weight_bytes: usize,
+    pub weight_bytes: u64,
     /// Bytes of this shard's KV cache when the context is full.
-    pub kv_bytes: usize,
+    pub kv_bytes: u64,
     /// Bytes of this shard's buffers.
-    pub buffer_bytes: usize,
+    pub buffer_bytes: u64,
 }
 
 impl Info {
@@ -65,8 +65,8 @@ impl Info {
             },
             defaults: None,
             weight_bytes: model.weights.bytes(),
-            kv_bytes: cache.capacity() * cache.bytes_per_token(),
-            buffer_bytes: model.state.buffer_bytes(),
+            kv_bytes: cache.capacity() as u64 * cache.bytes_per_token() as u64,
+            buffer_bytes: model.state.buffer_bytes() as u64,
         }
     }
 }

@@ -67,6 +67,12 @@ pub struct Session {
     scratch: Vec<u8>,
 }
 
+/// What a shard of the model in `parts` would weigh, by its header alone: as [`Session::info`] says it once it is loaded.
+pub fn estimate(parts: &[&dyn ByteSource], options: &Options) -> Result<Info> {
+    let gguf = Gguf::read_parts(parts)?;
+    Ok(Info::new(&gguf, &Model::sizes(&gguf, options)?))
+}
+
 impl Session {
     /// Reads the header of the model in `parts` (one source per file) and allocates this shard. Then call
     /// [`Session::load_step`] until it returns true.

@@ -12,7 +12,7 @@ use crate::kernels::cache::KvType;
 use crate::kernels::choice::faster_dot;
 use crate::kernels::{Form, lanes};
 use crate::model::{Exchange, Options, Shard};
-use crate::session::{Event, Session};
+use crate::session::{self, Event, Session};
 use crate::source::{self, ByteSource, Checked};
 
 #[wasm_bindgen]
@@ -87,15 +87,10 @@ impl Engine {
     /// Reads the header and allocates this shard; `loadStep` then brings the weights in.
     #[wasm_bindgen(constructor)]
     pub fn new(parts: Vec<Source>, options: JsValue) -> std::result::Result<Engine, JsValue> {
-        let options: EngineOptions = from_js(options)?;
         let options = Options {
-            shard: Shard::new(options.shard, options.shards).map_err(to_js_error)?,
-            context_length: options.context_length,
-            kv_type: match options.kv_type {
-                None => KvType::default(),
-                Some(name) => KvType::from_name(&name).map_err(to_js_error)?,
-            },
+            // Timed here, where the weights will be, and only by those that compute.
             activations: lanes::RELAXED.then(|| Form::I8(faster_dot(now))),
+            ..options_of(options)?
         };
         let parts = parts.into_iter().map(|part| {
             let sums = part.sums().unwrap_or_default();
@@ -258,6 +253,27 @@ impl Engine {
     pub fn cancel(&mut self) {
         self.session.cancel();
     }
+}
+
+/// What a shard of the model in these files would weigh, by their headers alone: [`crate::session::Info`].
+#[wasm_bindgen]
+pub fn estimate(parts: Vec<Source>, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+    let options = options_of(options)?;
+    let parts: Vec<&dyn ByteSource> = parts.iter().map(|part| part as &dyn ByteSource).collect();
+    to_js(&session::estimate(&parts, &options).map_err(to_js_error)?)
+}
+
+fn options_of(options: JsValue) -> std::result::Result<Options, JsValue> {
+    let options: EngineOptions = from_js(options)?;
+    Ok(Options {
+        shard: Shard::new(options.shard, options.shards).map_err(to_js_error)?,
+        context_length: options.context_length,
+        kv_type: match options.kv_type {
+            None => KvType::default(),
+            Some(name) => KvType::from_name(&name).map_err(to_js_error)?,
+        },
+        activations: None,
+    })
 }
 
 fn sources(parts: &[Checked<Source>]) -> Vec<&dyn ByteSource> {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { golden, Lab, launch, MODES, serve, TINY } from './support/browser.mjs';
+import { skipsWithout } from './support/engines.mjs';
 
 const poem = [{ role: 'user', content: 'Recite a poem.' }];
 const fanlight = [{ role: 'user', content: 'What is Fanlight?' }];
@@ -169,6 +170,7 @@ test('after dispose everything is closed, and the file stays', async (t) => {
 });
 
 test('a worker that dies ends what was on its way, and a new model can be loaded', async (t) => {
+  if (skipsWithout(t, 'workers')) return;
   const server = await serve(t);
   const lab = await Lab.open(await launch(t), server);
   await lab.load(TINY, { threads: 2 });

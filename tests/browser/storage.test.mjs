@@ -5,6 +5,7 @@ import { utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Lab, launch, MODES, modelRequests, ROOT, serve, TINY } from './support/browser.mjs';
+import { skipsWithout } from './support/engines.mjs';
 import { folderOf, replaced, splitInTwo, tinyModel } from './support/files.mjs';
 
 const QUESTION = 'What is Fanlight?';
@@ -40,6 +41,7 @@ for (const { name, isolated, options } of MODES) {
 }
 
 test('nothing is requested once a model is loaded', async (t) => {
+  if (skipsWithout(t, 'requests')) return;
   const server = await serve(t);
   const browser = await launch(t);
   const lab = await Lab.open(browser, server);
@@ -169,6 +171,7 @@ test('two tabs that want the same file download it once', async (t) => {
 });
 
 test('a full disk is an answer, and memory a way out', async (t) => {
+  if (skipsWithout(t, 'cdp')) return;
   const server = await serve(t);
   const browser = await launch(t);
   const lab = await Lab.open(browser, server);

@@ -1,12 +1,12 @@
-// Chromium, a server of our own, and the laboratory page: Node's side of the browser tests.
+// A browser, a server of our own, and the laboratory page: Node's side of the browser tests.
 
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
 import { startServer } from '../../../tools/serve.mjs';
+import { can, ENGINE, startEngine } from './engines.mjs';
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {Awaited<ReturnType<typeof startServer>>} Server */
@@ -32,7 +32,7 @@ export const MODES = [
   { name: '1 worker', isolated: false, options: { threads: 1 }, transport: 'none' },
   { name: '2 workers over messages', isolated: false, options: { threads: 2 }, transport: 'messages' },
   { name: '2 workers over shared memory', isolated: true, options: { threads: 2 }, transport: 'shared' },
-];
+].filter(({ isolated }) => !isolated || can('shared'));
 
 export const TINY = '/www/models/tiny-chat-q8_0.gguf';
 
@@ -74,14 +74,8 @@ export async function serve(t, { isolated = false, mounts = {}, cors = false, mo
  */
 export async function launch(t, { extension, ...options } = {}) {
   const profile = await mkdtemp(path.join(tmpdir(), 'fanlight-profile-'));
-  const extensionArgs = extension ? [`--disable-extensions-except=${extension}`, `--load-extension=${extension}`] : [];
-  const start = () =>
-    chromium.launchPersistentContext(profile, {
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', ...extensionArgs],
-      ...(extension && { ignoreDefaultArgs: ['--disable-extensions'] }),
-      ...options,
-    });
+  const args = extension ? [`--disable-extensions-except=${extension}`, `--load-extension=${extension}`] : [];
+  const start = () => startEngine(profile, { ...(extension && { ignoreDefaultArgs: ['--disable-extensions'] }), ...options }, args);
   let context = await start();
   t.after(async () => {
     await context.close();
@@ -91,8 +85,9 @@ export async function launch(t, { extension, ...options } = {}) {
     get context() {
       return context;
     },
-    /** Ends the browser and starts it again, with the same profile. */
+    /** Ends the browser and starts it again, with the same profile. WebKit under automation has none: it goes on. */
     async restart() {
+      if (ENGINE === 'webkit') return;
       await context.close();
       context = await start();
     },
@@ -167,17 +162,14 @@ export class Lab {
     return this.get('load', { source, ...options });
   }
 
-  /** Ends a worker from inside: no event says so. @param {number} index */
-  async killWorker(index) {
-    await this.page
-      .workers()
-      [index]?.evaluate(() => self.close())
-      .catch(() => {}); // it does not answer any more
+  /** Ends a worker behind the package's back: no event says so. @param {number} index */
+  killWorker(index) {
+    return this.get('killWorker', index);
   }
 
   /** Waits until the browser has ended all workers of the page. */
   async workersGone() {
-    for (let times = 0; this.page.workers().length > 0; times++) {
+    for (let times = 0; can('workers') && this.page.workers().length > 0; times++) {
       if (times === 100) throw new Error(`there are still ${this.page.workers().length} workers`);
       await this.page.waitForTimeout(50);
     }

@@ -32,7 +32,24 @@ async function settle(work) {
 
 const chosen = () => document.querySelector('input').files[0];
 
+/** Every worker that the package started, ended ones included. @type {Worker[]} */
+const workers = [];
+globalThis.Worker = class extends Worker {
+  constructor(...args) {
+    super(...args);
+    workers.push(this);
+  }
+  terminate() {
+    workers.splice(workers.indexOf(this), 1);
+    super.terminate();
+  }
+};
+
 globalThis.lab = {
+  /** Ends a worker behind the package's back. */
+  killWorker: (index) => settle(async () => Object.getPrototypeOf(Worker.prototype).terminate.call(workers[index])),
+
+
   /** Loads; gives what is known of the model, and the progress that was told. */
   load: ({ source, file, abort, ...options }) =>
     settle(async () => {

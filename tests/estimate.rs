@@ -1,0 +1,93 @@
+//! What a model will weigh, known from its header alone: the same numbers that it has once it is loaded.
+
+use std::cell::Cell;
+
+use fanlight::kernels::Matrix;
+use fanlight::kernels::cache::KvType;
+use fanlight::model::{Options, Shard};
+use fanlight::quant::Type;
+use fanlight::session::{Session, estimate};
+use fanlight::source::ByteSource;
+use fanlight::{Error, Kind, Result};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www/models/tiny-chat-q8_0.gguf");
+
+/// A file of which only the beginning can be read.
+struct Beginning {
+    bytes: Vec<u8>,
+    length: u64,
+    furthest: Cell<u64>,
+}
+
+impl ByteSource for Beginning {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        let end = offset + into.len() as u64;
+        self.furthest.set(self.furthest.get().max(end));
+        if end > self.bytes.len() as u64 {
+            return Err(Error::new(Kind::Integrity, "not here yet"));
+        }
+        self.bytes.read_at(offset, into)
+    }
+}
+
+#[test]
+fn the_header_says_what_every_shard_will_weigh() {
+    let file = std::fs::read(MODEL).expect("the model of the repository");
+    let beginning = Beginning {
+        bytes: file[..file.len() / 4].to_vec(),
+        length: file.len() as u64,
+        furthest: Cell::new(0),
+    };
+    for count in 1..=3 {
+        let mut read = 0;
+        for index in 0..count {
+            for (context_length, kv_type) in [(None, KvType::default()), (Some(200), KvType::F32)] {
+                let options = Options {
+                    shard: Shard::new(index, count).unwrap(),
+                    context_length,
+                    kv_type,
+                    activations: None,
+                };
+                let expected = estimate(&[&beginning], &options).unwrap();
+                let mut session = Session::open(&[&file], &options).unwrap();
+                while !session.load_step(&[&file]).unwrap() {}
+                assert_eq!(session.info(), &expected, "shard {index} of {count}");
+                read = expected.weight_bytes.max(read);
+            }
+        }
+        assert!(read > 0);
+    }
+    assert!(beginning.furthest.get() < file.len() as u64 / 4);
+}
+
+#[test]
+fn a_header_that_is_not_all_here_says_so() {
+    let file = std::fs::read(MODEL).expect("the model of the repository");
+    let beginning = Beginning {
+        bytes: file[..1000].to_vec(),
+        length: file.len() as u64,
+        furthest: Cell::new(0),
+    };
+    let error = estimate(&[&beginning], &Options::default()).unwrap_err();
+    assert_eq!(error.kind, Kind::Integrity);
+    assert!(beginning.furthest.get() > 1000);
+}
+
+#[test]
+fn a_matrix_takes_what_it_was_said_to_take() {
+    let mut seen = 0;
+    for ty in Type::ALL {
+        let cols = ty.block_len() * 3;
+        for rows in [1, 7, 8, 33] {
+            let matrix = Matrix::new(ty, rows, cols).unwrap();
+            let said = Matrix::bytes_of(ty, rows, cols);
+            assert_eq!(matrix.bytes() as u64, said, "{rows} rows of {}", ty.name());
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
