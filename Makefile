@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools bench bench-peers golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bench bench-peers golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -63,6 +63,10 @@ wasm-test: ## the Rust tests as a wasm program with SIMD, in Node
 
 e2e: e2e-tools wasm tsc ## the end-to-end tests in Chromium
 	@node tools/test.mjs browser
+
+e2e-engines: wasm tsc ## the same in Firefox and WebKit, where they are installed
+	@ENGINE=firefox node tools/test.mjs browser
+	@ENGINE=webkit node tools/test.mjs browser
 
 e2e-tools: node_modules/.package-lock.json
 	@$(STEP) "Looking for Chromium" tools/chromium.sh

@@ -6,6 +6,7 @@ declare module '*/fanlight.js' {
   export default init;
   export const Engine: import('./engine.js').EngineModule['Engine'];
   export const Digest: import('./engine.js').EngineModule['Digest'];
+  export const estimate: import('./engine.js').EngineModule['estimate'];
   export const blockSum: import('./engine.js').EngineModule['blockSum'];
 }
 

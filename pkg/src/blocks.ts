@@ -58,6 +58,8 @@ export interface AssemblyOptions {
   readonly identity: Identity | undefined;
   /** Called before the first block of a file is written: notes which file it is. */
   onBegin(identity: Identity): void | Promise<void>;
+  /** Told of all bytes in the order of the file, each once. What it throws ends the work. */
+  onBytes?(bytes: Uint8Array, length: number | undefined): void;
   /** Called when it starts over. */
   onDiscard(): void | Promise<void>;
 }
@@ -251,6 +253,7 @@ export class Assembly implements Sink {
   }
 
   #take(bytes: Uint8Array): void {
+    this.#options.onBytes?.(bytes, this.#identity?.length);
     this.#digest.update(bytes);
     this.#hashed += 1;
   }

@@ -1,7 +1,7 @@
 /** The page's half of the conversation: the workers of one model, its line of requests, and what happens when one dies. */
 
 import { Caller } from './channel.js';
-import type { EngineInfo, GenerateRequest, SavePlan } from './engine.js';
+import type { GenerateRequest, SavePlan } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
 import type {
@@ -11,6 +11,7 @@ import type {
   KvType,
   LoadEvent,
   MemoryAction,
+  OpenedShard,
   ShardCalls,
   StorageCalls,
   StoredFile,
@@ -79,7 +80,7 @@ export class Crew {
   open(
     assignment: Assignment,
     options: { signal: AbortSignal; onProgress(loaded: number, total: number): void },
-  ): Promise<EngineInfo[]> {
+  ): Promise<OpenedShard[]> {
     const { shards, transport, ...same } = assignment;
     const { links, control } = makeLinks(shards, transport);
     this.#control = control;

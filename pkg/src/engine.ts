@@ -31,6 +31,8 @@ export interface EngineInfo {
   readonly name: string;
   readonly parameters: number;
   readonly contextLength: number;
+  /** Positions that the model was trained for. */
+  readonly trainedContextLength: number;
   readonly kvType: KvType;
   readonly kernel: Kernel;
   readonly quantization: string;
@@ -228,6 +230,8 @@ export interface Engine {
 export interface EngineModule {
   default(options: { module_or_path: WebAssembly.Module }): Promise<{ readonly memory: WebAssembly.Memory }>;
   readonly Engine: new (parts: Source[], options: EngineOptions) => Engine;
+  /** What a shard will weigh, by the headers of the files: as `Engine.info()` says it afterwards. */
+  estimate(parts: Source[], options: EngineOptions): EngineInfo;
   /** The sum of a block of a file. */
   blockSum(bytes: Uint8Array): bigint;
   /** A SHA-256 that takes a file as it comes. */

@@ -73,9 +73,11 @@ export function fromRecord(record: ErrorRecord): FanlightError {
   return new FanlightError(record.code, record.message);
 }
 
-/** The same error when it is one of ours already; otherwise one with `code` and the first as its cause. */
+/** The same error when it is one of ours already, also as the engine throws it; otherwise one with `code` and the first as its cause. */
 export function asFanlightError(error: unknown, code: FanlightErrorCode, context: string): FanlightError {
   if (error instanceof FanlightError) return error;
+  const known = codeOf(error);
+  if (known) return new FanlightError(known, messageOf(error), { cause: error });
   return new FanlightError(code, `${context}: ${messageOf(error)}`, { cause: error });
 }
 

@@ -12,7 +12,12 @@ export interface Features {
   /** Memory that workers share. Only in pages that are cross-origin isolated. */
   readonly sharedMemory: boolean;
   readonly cores: number;
+  /** Bytes of memory, when the browser says so little that it matters: it rounds, and says 8 GiB for more. */
+  readonly memory: number | undefined;
 }
+
+/** What browsers say of devices with so much memory or more. */
+const PLENTY_GIB = 8;
 
 // Two modules with one function each, as small as can be: () -> v128.
 //   header, type section, function section, then the code: constants, the instruction asked about, end.
@@ -30,7 +35,14 @@ export function detectFeatures(): Features {
     relaxedSimd: validates(relaxedModule),
     sharedMemory: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === 'function',
     cores: globalThis.navigator?.hardwareConcurrency ?? 1,
+    memory: deviceMemory(),
   };
+}
+
+function deviceMemory(): number | undefined {
+  const { navigator } = globalThis;
+  const gib: unknown = navigator && 'deviceMemory' in navigator ? navigator.deviceMemory : undefined;
+  return typeof gib === 'number' && gib < PLENTY_GIB ? gib * 2 ** 30 : undefined;
 }
 
 /** The build to load: the one asked for, or the fastest that the browser can run. */

@@ -12,17 +12,20 @@
  * @module
  */
 
+import { canRun } from './can-run.js';
 import { load } from './load.js';
 import { models } from './models.js';
 
 /** The door: everything begins with `Fanlight.load`. */
-export const Fanlight = { load, models } as const;
+export const Fanlight = { load, canRun, models } as const;
 
+export type { CanRunOptions, Fit, FitModel } from './can-run.js';
 export { FanlightError } from './errors.js';
 export type { FanlightErrorCode } from './errors.js';
 export type { Defaults, ProposedSampling } from './engine.js';
 export type { Fallback, FallbackReason, FallbackRoute, FallbackWhen } from './fallback.js';
 export type { ModelEvents, RequestKind } from './events.js';
+export type { ShardBytes } from './fit.js';
 export type { LoadOptions, Progress } from './load.js';
 export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
 export type {

@@ -7,6 +7,7 @@ import { measure } from './events.js';
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
 import { Model, type ModelInfo } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
+import { useOf } from './can-run.js';
 import { compileEngine } from './module.js';
 import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
 import { checkIntegrity, checkSource, type ModelPart } from './sources.js';
@@ -30,6 +31,8 @@ export interface LoadOptions {
   build?: 'auto' | Build;
   /** How the workers exchange. Without it, by shared memory in a cross-origin isolated page, by messages elsewhere. */
   transport?: 'auto' | 'shared' | 'messages';
+  /** Bytes that the model may take in memory. Without it, what the browser says of the device, where it does. */
+  memory?: number;
   /** Keep the file in browser storage, so that later visits need no network. On, unless it is set to false. */
   cache?: boolean;
   /**
@@ -161,7 +164,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   measure('load', stored, performance.now());
   const [leader] = all;
   if (!leader) throw new RangeError('a model has at least one shard');
-  const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes') => all.reduce((bytes, each) => bytes + each[field], 0);
+  const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes' | 'memoryBytes') => all.reduce((bytes, each) => bytes + each[field], 0);
   return new Model(crew, {
     name: leader.name,
     architecture: leader.architecture,
@@ -175,6 +178,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     weightBytes: sum('weightBytes'),
     kvBytes: sum('kvBytes'),
     bufferBytes: sum('bufferBytes'),
+    memoryBytes: sum('memoryBytes'),
     fileBytes,
     shards,
     transport: shards === 1 ? 'none' : transport,
@@ -204,7 +208,8 @@ async function storeParts(
         const known = isLast && total !== undefined ? before + total : undefined;
         report({ phase: waiting ? 'wait' : 'download', loaded: before + loaded, total: known, fromCache });
       };
-      const params = { url: part.href, cache, sha256: plan.hashes[index], mend, engine };
+      const use = plan.parts.length === 1 ? useOf(plan, plan.features) : undefined;
+      const params = { url: part.href, cache, sha256: plan.hashes[index], mend, engine, use };
       files.push(await crew.leader.call('store', params, { signal, onEvent }));
     }
     before += files.at(-1)?.length ?? 0;
@@ -250,10 +255,11 @@ interface Settings {
   readonly build: 'auto' | Build;
   readonly transport: 'auto' | 'shared' | 'messages';
   readonly cache: boolean;
+  readonly memory: number | undefined;
   readonly fallback: Remote | undefined;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'fallback']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'memory', 'fallback']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -270,6 +276,7 @@ function checkOptions(value: LoadOptions): Settings {
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,
+    memory: number(options, 'memory', { min: 1, max: Number.MAX_SAFE_INTEGER }),
     fallback: checkFallback(options['fallback']) || undefined,
   };
 }

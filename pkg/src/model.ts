@@ -45,6 +45,8 @@ export interface ModelInfo {
   readonly weightBytes: number;
   readonly kvBytes: number;
   readonly bufferBytes: number;
+  /** What the memories of all shards have taken so far; the cache grows into its bytes as the context fills. */
+  readonly memoryBytes: number;
   /** Bytes of the file, or of all its parts. */
   readonly fileBytes: number;
   readonly shards: number;

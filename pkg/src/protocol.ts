@@ -14,12 +14,15 @@
 
 import type { EngineInfo, GenerateRequest, OutputEvent, SavePlan } from './engine.js';
 import type { ErrorRecord } from './errors.js';
+import type { Limits, Measured } from './fit.js';
 
 // ---- What the page asks of the storage worker ------------------------------------------------------------------
 
 export type StorageCalls = {
   /** Puts the file of a URL into storage, unless it is there, and says where. */
   store: { params: StoreParams; result: StoredFile; event: StoreEvent };
+  /** What a model will weigh, by the headers of its files: of the network, of storage, or of the visitor. */
+  measure: { params: MeasureParams; result: MeasuredModel; event: never };
   /** Every file that is in storage, whole or in part. */
   list: { params: Record<string, never>; result: ListedFile[]; event: never };
   /** Removes what there is of the files of these URLs. */
@@ -43,12 +46,36 @@ export interface EngineRef {
   readonly module: WebAssembly.Module;
 }
 
+export interface MeasureParams {
+  readonly parts: readonly (string | Blob)[];
+  readonly engine: EngineRef;
+  readonly use: Use;
+}
+
+/** How a model is to be used, as far as its size depends on it. */
+export interface Use {
+  /** Without it, as many as `defaultShards` says. */
+  readonly threads: number | undefined;
+  readonly transport: 'shared' | 'messages';
+  readonly cores: number;
+  readonly contextLength: number | undefined;
+  readonly kvType: KvType | undefined;
+  readonly limits: Limits;
+}
+
+export interface MeasuredModel extends Measured {
+  /** All of it is in storage, or a file of the visitor's. */
+  readonly isHere: boolean;
+}
+
 export interface StoreParams {
   readonly url: string;
   /** Keep it for later visits. Without it, or where the browser has no storage, the bytes stay in memory. */
   readonly cache: boolean;
   /** The SHA-256 that the file must have, in hexadecimal. */
   readonly sha256: string | undefined;
+  /** Ends the download when the header says that the model, in this one file, cannot run here. */
+  readonly use: Use | undefined;
   /** A stored file turned out to be damaged: look at each block, and fetch those that are. */
   readonly mend: boolean;
   readonly engine: EngineRef;
@@ -96,7 +123,7 @@ export interface VerifiedFile {
 
 export type ShardCalls = {
   /** Makes the engine and loads this shard's weights. Once, and first of all. */
-  open: { params: OpenParams; result: EngineInfo; event: LoadEvent };
+  open: { params: OpenParams; result: OpenedShard; event: LoadEvent };
   /** Runs a request to its end, together with the other shards. */
   generate: { params: GenerateParams; result: GenerateResult; event: GenerateEvent };
   /** Does something with the memory of a session, as all other shards do. */
@@ -110,6 +137,12 @@ export type ShardCalls = {
   /** Leader only. */
   detokenize: { params: { readonly ids: Uint32Array }; result: string; event: never };
 };
+
+/** A shard that is ready. */
+export interface OpenedShard extends EngineInfo {
+  /** Bytes of its memory. */
+  readonly memoryBytes: number;
+}
 
 export interface OpenParams {
   readonly engine: EngineRef;

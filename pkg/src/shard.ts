@@ -12,6 +12,7 @@ import type {
   GenerateResult,
   LoadEvent,
   MemoryAction,
+  OpenedShard,
   OpenParams,
   ShardCalls,
   StoredFile,
@@ -37,7 +38,7 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
   return {
     async open(params, call) {
       shard = await Shard.open(world, params, call);
-      return shard.engine.info();
+      return shard.info();
     },
     generate: (params, call) => opened().generate(params, call),
     memory: (action) => remember(opened().engine, action),
@@ -124,6 +125,10 @@ class Shard {
       // The weights are in memory: the files may be removed from storage while the model is in use.
       for (const file of open) file.close();
     }
+  }
+
+  info(): OpenedShard {
+    return { ...this.engine.info(), memoryBytes: this.#memory.buffer.byteLength };
   }
 
   async generate({ epoch, memory, request }: GenerateParams, call: Call<GenerateEvent>): Promise<GenerateResult> {

@@ -4,10 +4,12 @@ import { Assembly, type AssemblyOptions, type Drawer, type StoredBlock, type Sum
 import type { Call, Handlers } from './channel.js';
 import { download, type Identity } from './download.js';
 import type { EngineModule } from './engine.js';
-import { aborted, asFanlightError, FanlightError } from './errors.js';
+import { aborted, asFanlightError, FanlightError, toRecord } from './errors.js';
+import { defaultShards } from './features.js';
+import { type Division, Gate, measureAt } from './header.js';
 import { openIdb } from './idb.js';
 import { openOpfs } from './opfs.js';
-import type { Build, EngineRef, ListedFile, StorageCalls, StoredFile, StoreEvent, StoreParams } from './protocol.js';
+import type { Build, EngineRef, ListedFile, StorageCalls, StoredFile, StoreEvent, StoreParams, Use } from './protocol.js';
 import { checkRoom, type FileNote, hex, keyOf, readNote, SHELF, type Shelf } from './shelf.js';
 
 /** What storage needs of the world. Tests bring their own. */
@@ -27,10 +29,18 @@ export function openShelf(): Promise<Shelf | undefined> {
 export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
   return {
     store: (params, call) =>
-      guarded(call, async () => {
+      guarded(call, async (watch) => {
         const shelf = params.cache ? await openShelf() : undefined;
-        const job: Job = { ...params, ...watch(call), sums: () => sumsOf(world, params.engine) };
+        const job: Job = { ...params, ...watch, glue: () => glueOf(world, params.engine) };
         return shelf ? storeOn(shelf, job) : storeInMemory(job);
+      }),
+    measure: ({ parts, engine, use }, call) =>
+      guarded(call, async () => {
+        const here = await Promise.all(parts.map(storedBlob));
+        const glue = await glueOf(world, engine);
+        const sources = parts.map((part, index) => here[index] ?? part);
+        const measured = await measureAt(glue, sources, divisionFor(use), call.signal);
+        return { ...measured, isHere: here.every((blob) => blob !== undefined) };
       }),
     list: (_, call) => guarded(call, async () => listOf(await openShelf())),
     remove: ({ urls }, call) =>
@@ -39,9 +49,9 @@ export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
         for (const url of urls) await alone(await keyOf(url), url, async (key) => shelf?.remove(key));
       }),
     verify: ({ url, engine }, call) =>
-      guarded(call, async () => {
-        const sums = await sumsOf(world, engine);
-        return alone(await keyOf(url), url, async (key) => verify(await needShelf(), key, url, sums, watch(call)));
+      guarded(call, async (watch) => {
+        const sums = sumsOf(await glueOf(world, engine));
+        return alone(await keyOf(url), url, async (key) => verify(await needShelf(), key, url, sums, watch));
       }),
     read: ({ url }, call) =>
       guarded(call, async () => {
@@ -51,27 +61,54 @@ export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
         return shelf.blob(key, length);
       }),
     keep: ({ url, blob, engine }, call) =>
-      guarded(call, async () => {
-        const sums = await sumsOf(world, engine);
-        return alone(await keyOf(url), url, async (key) => keep(await needShelf(), key, url, blob, sums, watch(call)));
+      guarded(call, async (watch) => {
+        const sums = sumsOf(await glueOf(world, engine));
+        return alone(await keyOf(url), url, async (key) => keep(await needShelf(), key, url, blob, sums, watch));
       }),
   };
 }
 
-/** Runs it; what it throws gets a code. */
-async function guarded<T, E>({ signal }: Call<E>, work: () => Promise<T>): Promise<T> {
+/** Runs it under watch; what it throws gets a code. */
+async function guarded<T>(call: Call<StoreEvent>, work: (watch: Watch) => Promise<T>): Promise<T> {
+  const { watch, stop } = watched(call);
   try {
-    return await work();
+    return await work(watch);
   } catch (error) {
-    if (signal.aborted) throw aborted();
+    if (call.signal.aborted) throw aborted();
     throw asFanlightError(error, 'integrity', 'Browser storage failed');
+  } finally {
+    stop();
   }
 }
 
-async function sumsOf(world: StorageWorld, { build, module }: EngineRef): Promise<Sums> {
+async function glueOf(world: StorageWorld, { build, module }: EngineRef): Promise<EngineModule> {
   const glue = await world.importEngine(build);
   await glue.default({ module_or_path: module });
-  return { blockSum: glue.blockSum, digest: () => new glue.Digest() };
+  return glue;
+}
+
+function sumsOf({ blockSum, Digest }: EngineModule): Sums {
+  return { blockSum, digest: () => new Digest() };
+}
+
+/** A file that needs no network: in storage, or the visitor's own. */
+async function storedBlob(part: string | Blob): Promise<Blob | undefined> {
+  if (part instanceof Blob) return part;
+  const shelf = await openShelf();
+  if (!shelf) return undefined;
+  const key = await keyOf(part);
+  const record = await readNote(shelf, key, 'record');
+  if (record?.length === undefined || !(await shelf.find(key, record.length))) return undefined;
+  return shelf.blob(key, record.length);
+}
+
+/** How a model of so many bytes would be divided. */
+function divisionFor({ threads, transport, cores, contextLength, kvType }: Use): (fileBytes: number) => Division {
+  return (bytes) => ({ shards: threads ?? defaultShards(bytes, transport, cores), contextLength, kvType });
+}
+
+function gateFor(glue: EngineModule, { use }: StoreParams): Gate | undefined {
+  return use && new Gate(glue, divisionFor(use), use.limits);
 }
 
 interface Watch {
@@ -80,22 +117,30 @@ interface Watch {
   readonly onProgress: (loaded: number, total: number | undefined) => void;
 }
 
-/** Tells the page how far it is, ten times a second and at the end. */
-function watch({ signal, emit }: Call<StoreEvent>): Watch {
-  let told = -Infinity; // the first step is always told
-  const onProgress = (loaded: number, total: number | undefined) => {
-    const now = performance.now();
-    if (loaded !== total && now - told < 100) return;
-    told = now;
-    emit({ loaded, total, fromCache: false, waiting: false });
+/** How often the page is told how far it is. */
+const TELL_MS = 100;
+
+/** Tells the page how far it is: at the beginning, ten times a second when something has come, and at the end. */
+function watched({ signal, emit }: Call<StoreEvent>): { watch: Watch; stop(): void } {
+  let untold: StoreEvent | undefined;
+  let told = false;
+  const tell = () => {
+    if (untold) emit(untold);
+    untold = undefined;
   };
-  return { signal, emit, onProgress };
+  const timer = setInterval(tell, TELL_MS);
+  const onProgress = (loaded: number, total: number | undefined) => {
+    untold = { loaded, total, fromCache: false, waiting: false };
+    if (!told || loaded === total) tell();
+    told = true;
+  };
+  return { watch: { signal, emit, onProgress }, stop: () => clearInterval(timer) };
 }
 
 // ---- Storing ---------------------------------------------------------------------------------------------------
 
 interface Job extends StoreParams, Watch {
-  sums(): Promise<Sums>;
+  glue(): Promise<EngineModule>;
 }
 
 async function storeOn(shelf: Shelf, job: Job): Promise<StoredFile> {
@@ -118,16 +163,27 @@ async function downloadTo(shelf: Shelf, key: string, job: Job): Promise<StoredFi
   const { url, sha256, signal } = job;
   const found = job.mend ? undefined : await findStored(shelf, key, job); // another tab has stored it meanwhile
   if (found) return found;
-  const sums = await job.sums();
+  const glue = await job.glue();
   const before = await reopen(shelf, key, job);
   const drawer = await shelf.open(key);
-  const assembly = await Assembly.open(drawer, assemblyOptions(shelf, key, url, sums, before), signal);
+  const gate = gateFor(glue, job);
+  const options = assemblyOptions(shelf, key, url, sumsOf(glue), before, gate);
+  const assembly = await Assembly.open(drawer, options, signal);
   try {
     await download(url, assembly, { ...job, proven: sha256 !== undefined });
     return await commit(shelf, key, url, assembly, job);
+  } catch (error) {
+    if (isUseless(error)) await assembly.discard();
+    throw error;
   } finally {
     assembly.close();
   }
+}
+
+/** The file is none that the engine will ever take. */
+function isUseless(error: unknown): boolean {
+  const { code } = toRecord(error);
+  return code === 'malformed-file' || code === 'unsupported-architecture' || code === 'unsupported-quantization';
 }
 
 /** What is there of the file, as something to go on with. */
@@ -151,15 +207,18 @@ function assemblyOptions(
   url: string,
   sums: Sums,
   identity: Identity | undefined,
+  gate?: Gate | undefined,
 ): AssemblyOptions {
   return {
     sums,
     identity,
+    ...(gate && { onBytes: gate.take.bind(gate) }),
     async onBegin(identity) {
       await checkRoom(identity.length ?? 0);
       await writePlan(shelf, key, url, identity);
     },
     async onDiscard() {
+      gate?.reset();
       await shelf.removeNote(key, 'record');
       await shelf.removeNote(key, 'plan');
     },
@@ -226,7 +285,15 @@ async function alone<T>(key: string, url: string, work: (key: string) => Promise
 async function storeInMemory(job: Job): Promise<StoredFile> {
   const { url, sha256, signal } = job;
   const drawer = new MemoryDrawer();
-  const options = { sums: await job.sums(), identity: undefined, onBegin() {}, onDiscard() {} };
+  const glue = await job.glue();
+  const gate = gateFor(glue, job);
+  const options: AssemblyOptions = {
+    sums: sumsOf(glue),
+    identity: undefined,
+    ...(gate && { onBytes: gate.take.bind(gate) }),
+    onBegin() {},
+    onDiscard: () => gate?.reset(),
+  };
   const assembly = await Assembly.open(drawer, options, signal);
   try {
     await download(url, assembly, { ...job, proven: sha256 !== undefined });

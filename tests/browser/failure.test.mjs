@@ -37,7 +37,7 @@ test('a worker that is killed while it downloads is noticed, and nothing is lost
   const lab = await Lab.open(await launch(t), server);
   server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_500_000 } : undefined);
   const loading = lab.call('load', { source: TINY });
-  await lab.page.waitForTimeout(800);
+  await lab.reached(1_400_000);
   await lab.killWorker(0);
   assert.equal((await loading).error?.code, 'worker-crashed');
   server.fault = () => undefined;

@@ -132,7 +132,7 @@ test('an unfinished download is listed, and can be removed', async (t) => {
   const lab = await Lab.open(await launch(t), server);
   server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_000_000 } : undefined);
   const aborted = lab.call('load', { source: TINY, abort: 'download' });
-  await lab.page.waitForTimeout(800);
+  await lab.reached(900_000);
   assert.equal((await lab.fail('models', ['remove', TINY])).code, 'invalid-argument'); // while it is on its way
   await lab.call('abort', 'download');
   assert.equal((await aborted).error?.code, 'aborted');

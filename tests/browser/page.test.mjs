@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { test } from 'node:test';
 import { launch, modelRequests, ROOT, serve, TINY } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { folderOf, replaced, tinyModel } from './support/files.mjs';
+
+const test = testWith('locators');
 
 /** @typedef {import('playwright-core').Page} Page */
 

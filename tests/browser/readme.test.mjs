@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { test } from 'node:test';
 import { build } from 'esbuild';
 import { golden, launch, ROOT, serve, TINY } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { folderOf } from './support/files.mjs';
 
 const LOAD = `import { Fanlight } from 'fanlight';\nconst model = await Fanlight.load('${TINY}');\n`;
+
+const test = testWith('locators');
 
 /** The example that has this in it, as a page would bundle it. Those that do not load the model themselves get it. @param {string} telling */
 async function example(telling) {

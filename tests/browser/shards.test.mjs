@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Lab, launch, serve, TINY } from './support/browser.mjs';
+import { can } from './support/engines.mjs';
 
 test('1, 2 and 3 workers over both transports give the same log probabilities, to the last bit', async (t) => {
   const server = await serve(t, { isolated: true });
@@ -18,7 +19,7 @@ test('1, 2 and 3 workers over both transports give the same log probabilities, t
   };
   const alone = await likely({ threads: 1 });
   for (const threads of [2, 3]) {
-    for (const transport of ['shared', 'messages']) {
+    for (const transport of can('shared') ? ['shared', 'messages'] : ['messages']) {
       const { info, logprobs } = await likely({ threads, transport });
       assert.deepEqual([info.shards, info.transport], [threads, transport]);
       assert.deepEqual(logprobs, alone.logprobs, `${threads} workers, ${transport}`);

@@ -66,7 +66,7 @@ test('a download goes on after the tab was closed', async (t) => {
   const first = await Lab.open(browser, server);
   server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_500_000 } : undefined);
   const killed = first.call('load', { source: TINY }).catch(() => {});
-  await first.page.waitForTimeout(1000);
+  await first.reached(1_400_000);
   await first.page.close();
   await killed;
 
@@ -87,7 +87,7 @@ test('a download goes on after an abort, and after the connection broke', async 
   const lab = await Lab.open(await launch(t), server);
   server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_000_000 } : undefined);
   const aborted = lab.call('load', { source: TINY, abort: 'download' });
-  await lab.page.waitForTimeout(800);
+  await lab.reached(900_000);
   await lab.call('abort', 'download');
   assert.equal((await aborted).error?.code, 'aborted');
 

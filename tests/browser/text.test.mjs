@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { golden, Lab, launch, MODES, serve, shared, TINY } from './support/browser.mjs';
+import { skipsWithout } from './support/engines.mjs';
 
 /**
  * A request for a recorded chat.
@@ -82,6 +83,7 @@ function spaced(value) {
 }
 
 test('both builds say the same', async (t) => {
+  if (skipsWithout(t, 'relaxed')) return;
   const server = await serve(t);
   const lab = await Lab.open(await launch(t), server);
   const poem = [];

@@ -54,6 +54,7 @@ export class FakeEngine {
       quantization: 'none',
       vocabularySize: 256,
       weightBytes: 10,
+      trainedContextLength: 64,
       kvBytes: 20,
       bufferBytes: 30,
     };
@@ -302,5 +303,5 @@ export function fakeModule(made = () => {}) {
       made(this);
     }
   }
-  return { default: async () => ({ memory }), Engine, blockSum: sums.blockSum, Digest: FakeDigest };
+  return { default: async () => ({ memory }), Engine, blockSum: sums.blockSum, Digest: FakeDigest, estimate: () => new Engine([], { shard: 0, shards: 1 }).info() };
 }

@@ -162,6 +162,13 @@ export class Lab {
     return this.get('load', { source, ...options });
   }
 
+  /** Waits until so many bytes are on this side. @param {number} bytes */
+  async reached(bytes) {
+    while (!(await this.page.evaluate((bytes) => Reflect.get(globalThis, 'lab').loaded >= bytes, bytes))) {
+      await this.page.waitForTimeout(30);
+    }
+  }
+
   /** Ends a worker behind the package's back: no event says so. @param {number} index */
   killWorker(index) {
     return this.get('killWorker', index);

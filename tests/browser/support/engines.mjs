@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 
@@ -11,16 +12,16 @@ import { chromium } from 'playwright-core';
 
 /**
  * What a test may need of the way an engine is driven.
- * @typedef {'offline' | 'requests' | 'cdp' | 'workers' | 'locators' | 'console' | 'shared'} Ability
+ * @typedef {'offline' | 'requests' | 'cdp' | 'workers' | 'locators' | 'console' | 'shared' | 'relaxed'} Ability
  */
 
 export const ENGINE = /** @type {Engine} */ (process.env.ENGINE ?? 'chromium');
 
 /** @type {Record<Engine, Ability[]>} */
 const ABILITIES = {
-  chromium: ['offline', 'requests', 'cdp', 'workers', 'locators', 'console', 'shared'],
-  firefox: ['console', 'shared'],
-  webkit: [], // WebKitGTK has no SharedArrayBuffer, and its driver tells nothing of the console
+  chromium: ['offline', 'requests', 'cdp', 'workers', 'locators', 'console', 'shared', 'relaxed'],
+  firefox: ['console', 'shared', 'relaxed'],
+  webkit: [], // WebKitGTK has no SharedArrayBuffer and no relaxed SIMD, and its driver tells nothing of the console
 };
 
 /** @param {Ability} ability */
@@ -38,6 +39,15 @@ export function skipsWithout(t, ability) {
   console.log(`SKIPPED: ${t.name} (${ENGINE}: ${ability})`);
   t.skip(`${ENGINE}: ${ability}`);
   return true;
+}
+
+/**
+ * `test`, for files that need an ability throughout.
+ * @param {Ability} ability
+ * @returns {typeof test}
+ */
+export function testWith(ability) {
+  return can(ability) ? test : /** @type {any} */ ((/** @type {string} */ name) => test(name, (t) => void skipsWithout(t, ability)));
 }
 
 /**

@@ -46,6 +46,8 @@ globalThis.Worker = class extends Worker {
 };
 
 globalThis.lab = {
+  /** Bytes that the last progress told of. */
+  loaded: 0,
   /** Ends a worker behind the package's back. */
   killWorker: (index) => settle(async () => Object.getPrototypeOf(Worker.prototype).terminate.call(workers[index])),
 
@@ -60,7 +62,10 @@ globalThis.lab = {
       const loaded = await Fanlight.load(what, {
         ...options,
         signal: controller.signal,
-        onProgress: (step) => progress.push(step),
+        onProgress: (step) => {
+          progress.push(step);
+          globalThis.lab.loaded = step.loaded;
+        },
       });
       await model?.dispose();
       model = loaded;
@@ -131,6 +136,9 @@ globalThis.lab = {
       for await (const event of await model.runTools({ ...params, tools: runnable, stream: true })) events.push(event);
       return { calls, events, result: events.at(-1).result };
     }),
+
+  /** Whether it would run, and what it would take. */
+  canRun: ({ source, file, ...options }) => settle(() => Fanlight.canRun(file ? chosen() : source, options)),
 
   /** Calls `Fanlight.models`. What is no plain data crosses as its size. */
   models: ([name, ...args]) =>
