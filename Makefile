@@ -65,6 +65,7 @@ e2e: e2e-tools wasm tsc ## the end-to-end tests in Chromium
 	@node tools/test.mjs browser
 
 e2e-engines: wasm tsc ## the same in Firefox and WebKit, where they are installed
+	@$(STEP) "Installing what drives Firefox" npm ci --prefix tests/engines --no-fund --no-audit --loglevel=error
 	@ENGINE=firefox node tools/test.mjs browser
 	@ENGINE=webkit node tools/test.mjs browser
 

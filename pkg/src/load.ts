@@ -97,7 +97,7 @@ function remoteInfo({ name }: Remote): ModelInfo {
   return {
     name,
     ...{ architecture: '', quantization: '', parameters: 0, vocabularySize: 0, contextLength: 0, kvType: 'q16' },
-    ...{ weightBytes: 0, kvBytes: 0, bufferBytes: 0, fileBytes: 0, shards: 0 },
+    ...{ weightBytes: 0, kvBytes: 0, bufferBytes: 0, memoryBytes: 0, fileBytes: 0, shards: 0 },
     ...{ transport: 'none', build: 'simd128', kernel: 'f32', source: 'fallback' },
   };
 }

@@ -3,9 +3,11 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
 
 /** @typedef {'chromium' | 'firefox' | 'webkit'} Engine */
@@ -71,7 +73,9 @@ export async function startEngine(profile, options, more = []) {
 
 /** @param {string} profile */
 async function startFirefox(profile) {
-  const { launch } = await import('puppeteer-core');
+  // Its own folder of tools, so that the tests in Chromium need not install it.
+  const tools = createRequire(new URL('../../engines/package.json', import.meta.url));
+  const { launch } = await import(pathToFileURL(tools.resolve('puppeteer-core')).href);
   const browser = await launch({
     browser: 'firefox',
     executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
