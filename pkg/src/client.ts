@@ -46,8 +46,29 @@ export interface MemoryWork {
   all(action: MemoryAction): Promise<(Uint8Array | undefined)[]>;
 }
 
+/** What a model needs of whatever runs it: workers of its own, or another tab's. */
+export interface Host {
+  /** The line to the leading shard. */
+  readonly leader: Pick<Caller<ShardCalls>, 'call'>;
+  /** Why there is nothing any more that runs it. */
+  readonly ended: FanlightError | undefined;
+  onEnd(listener: (reason: FanlightError) => void): void;
+  /** Runs a request when its turn comes. */
+  generate(request: GenerateRequest, options: GenerateOptions): Promise<GenerateResult>;
+  end(reason: FanlightError): void;
+}
+
+export interface GenerateOptions {
+  signal?: AbortSignal | undefined;
+  onEvent(event: GenerateEvent): void;
+  /** For whom: they take turns. */
+  client?: string;
+  /** Which memory the request goes on in, asked when its turn comes; without it, in that of the model itself. */
+  memory?: () => number;
+}
+
 /** The workers of one model: the first is the leader. Dies as a whole when one of them dies. */
-export class Crew {
+export class Crew implements Host {
   readonly #spawn: () => WorkerHandle;
   readonly #members: Member[] = [];
   readonly #line = new Line();
@@ -102,16 +123,8 @@ export class Crew {
   }
 
   /** Runs a request when its turn comes. An abort rejects at once; the next request waits until all shards are home. */
-  async generate(
-    request: GenerateRequest,
-    options: {
-      signal?: AbortSignal | undefined;
-      onEvent(event: GenerateEvent): void;
-      /** Which memory the request goes on in, asked when its turn comes; without it, in that of the model itself. */
-      memory?: () => number;
-    },
-  ): Promise<GenerateResult> {
-    const leave = await this.#line.enter(options.signal);
+  async generate(request: GenerateRequest, options: GenerateOptions): Promise<GenerateResult> {
+    const leave = await this.#line.enter(options.signal, options.client);
     let memory = 0;
     try {
       memory = options.memory?.() ?? 0;
@@ -217,23 +230,45 @@ export class Crew {
   }
 }
 
-/** One at a time, in the order of arrival. Who gives up while waiting is passed over. */
+/** One at a time, in the order of arrival; clients take turns. Who gives up while waiting is passed over. */
 class Line {
-  #last: Promise<void> = Promise.resolve();
+  #busy = false;
+  /** Those that wait, by client; the client whose turn is next comes first. */
+  readonly #waiting = new Map<string, (() => void)[]>();
 
   /** Resolves when it is this one's turn, with the function that ends it. */
-  async enter(signal: AbortSignal | undefined): Promise<() => void> {
-    const before = this.#last;
-    let leave = () => {};
-    const mine = new Promise<void>((resolve) => (leave = resolve));
-    this.#last = before.then(() => mine);
-    try {
-      await orAborted(before, signal);
-    } catch (error) {
-      leave();
-      throw error;
+  async enter(signal: AbortSignal | undefined, client = ''): Promise<() => void> {
+    if (signal?.aborted) throw aborted(signal.reason);
+    if (this.#busy) await this.#turn(signal, client);
+    this.#busy = true;
+    return () => this.#next();
+  }
+
+  #turn(signal: AbortSignal | undefined, client: string): Promise<void> {
+    let call = () => {};
+    let came = false;
+    const turn = new Promise<void>((resolve) => (call = resolve));
+    void turn.then(() => (came = true));
+    const queue = this.#waiting.get(client) ?? [];
+    this.#waiting.set(client, queue);
+    queue.push(call);
+    return orAborted(turn, signal, () => {
+      const at = queue.indexOf(call);
+      if (at >= 0) queue.splice(at, 1);
+      else if (!came) this.#next(); // its turn is given on
+    });
+  }
+
+  #next(): void {
+    this.#busy = false;
+    for (const [client, queue] of this.#waiting) {
+      const call = queue.shift();
+      this.#waiting.delete(client);
+      if (queue.length > 0) this.#waiting.set(client, queue);
+      if (!call) continue;
+      this.#busy = true;
+      return call();
     }
-    return leave;
   }
 }
 

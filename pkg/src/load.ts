@@ -10,6 +10,7 @@ import { checkSignal, flag, known, number, oneOf } from './params.js';
 import { useOf } from './can-run.js';
 import { compileEngine } from './module.js';
 import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
+import { canShare, type Loaded, SharedHost } from './tabs.js';
 import { checkIntegrity, checkSource, type ModelPart } from './sources.js';
 
 /** How to load. */
@@ -31,6 +32,11 @@ export interface LoadOptions {
   build?: 'auto' | Build;
   /** How the workers exchange. Without it, by shared memory in a cross-origin isolated page, by messages elsewhere. */
   transport?: 'auto' | 'shared' | 'messages';
+  /**
+   * One model for all tabs of the site that load it so: the first holds it, the others use it; when its tab is closed another
+   * takes over. Off, unless it is set to true.
+   */
+  share?: boolean;
   /** Bytes that the model may take in memory. Without it, what the browser says of the device, where it does. */
   memory?: number;
   /** Keep the file in browser storage, so that later visits need no network. On, unless it is set to false. */
@@ -89,7 +95,26 @@ async function loadHere(
   };
   if (plan.signal?.aborted) throw aborted(plan.signal.reason);
   const stop = new AbortController();
-  return orAborted(loadMending(plan, stop.signal), plan.signal, () => stop.abort());
+  const loading = plan.share && canShare() ? loadShared(plan, stop.signal) : loadAlone(plan, stop.signal);
+  return orAborted(loading, plan.signal, () => stop.abort());
+}
+
+async function loadAlone(plan: Plan, signal: AbortSignal): Promise<Model> {
+  const { crew, info } = await loadMending(plan, signal);
+  return new Model(crew, info, plan.fallback);
+}
+
+/** The model of all tabs that ask for the same one in the same way. */
+async function loadShared(plan: Plan, signal: AbortSignal): Promise<Model> {
+  const { parts, hashes, build, transport, threads, contextLength, kvType } = plan;
+  const addresses = parts.map((part) => (part instanceof URL ? part.href : undefined));
+  if (addresses.includes(undefined)) throw invalidArgument('share', true, 'false for a file: other tabs do not have it');
+  const name = JSON.stringify([addresses, hashes, build, transport, threads, contextLength, kvType]);
+  const onWait = () => reporter(plan.onProgress)({ phase: 'wait', loaded: 0, total: undefined, fromCache: true });
+  const joining = SharedHost.join(`fanlight:model:${name}`, () => loadMending(plan, signal), onWait);
+  signal.addEventListener('abort', () => void joining.then(({ host }) => host.end(aborted()), () => {}), { once: true });
+  const { host, info } = await joining;
+  return new Model(host, info, plan.fallback);
 }
 
 /** What is known of a model that is only on a server. */
@@ -112,7 +137,7 @@ interface Plan extends Settings {
 }
 
 /** Loads; when that finds a stored file damaged, fetches what is damaged and loads again. */
-async function loadMending(plan: Plan, signal: AbortSignal): Promise<Model> {
+async function loadMending(plan: Plan, signal: AbortSignal): Promise<Loaded> {
   try {
     return await loadOnce(plan, signal, false);
   } catch (error) {
@@ -128,7 +153,7 @@ async function loadMending(plan: Plan, signal: AbortSignal): Promise<Model> {
 class Damaged extends Error {}
 
 /** With workers of its own, which end when it fails. */
-async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise<Model> {
+async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise<Loaded> {
   const crew = new Crew();
   const work = prepare(crew, plan, signal, mend);
   // Cancelled workers close their files by themselves; one that does not is ended.
@@ -142,7 +167,7 @@ async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise
   }
 }
 
-async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolean): Promise<Model> {
+async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolean): Promise<Loaded> {
   const { features, build, contextLength, kvType, parts } = plan;
   const report = reporter(plan.onProgress);
   const engine = await compileEngine(build);
@@ -165,7 +190,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   const [leader] = all;
   if (!leader) throw new RangeError('a model has at least one shard');
   const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes' | 'memoryBytes') => all.reduce((bytes, each) => bytes + each[field], 0);
-  return new Model(crew, {
+  const info: ModelInfo = {
     name: leader.name,
     architecture: leader.architecture,
     quantization: leader.quantization,
@@ -184,7 +209,8 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     transport: shards === 1 ? 'none' : transport,
     build,
     source: parts.every((part) => part instanceof Blob) ? 'file' : fromCache ? 'storage' : 'network',
-  }, plan.fallback);
+  };
+  return { crew, info };
 }
 
 /** The parts, one after the other, into storage. A visitor's file stays where it is. */
@@ -256,10 +282,11 @@ interface Settings {
   readonly transport: 'auto' | 'shared' | 'messages';
   readonly cache: boolean;
   readonly memory: number | undefined;
+  readonly share: boolean;
   readonly fallback: Remote | undefined;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'memory', 'fallback']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'memory', 'share', 'fallback']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -276,6 +303,7 @@ function checkOptions(value: LoadOptions): Settings {
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,
+    share: flag(options, 'share') ?? false,
     memory: number(options, 'memory', { min: 1, max: Number.MAX_SAFE_INTEGER }),
     fallback: checkFallback(options['fallback']) || undefined,
   };

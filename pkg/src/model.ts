@@ -154,7 +154,10 @@ export class Model {
   async session(options?: { from?: SavedSession }): Promise<Session> {
     const from = checkSession(options);
     const crew = this.#crew;
-    if (!(crew instanceof Crew)) throw new FanlightError('invalid-argument', 'A session has no sessions: ask the model.');
+    if (!(crew instanceof Crew)) {
+      const message = 'Sessions belong to a model in this tab: ask the model itself, loaded without `share`.';
+      throw new FanlightError('invalid-argument', message);
+    }
     return Session.open(crew, this.#info, from);
   }
 

@@ -1,14 +1,14 @@
 /** Conversations side by side in one model, each with a memory of its own that can be copied, saved and taken back. */
 
-import type { Crew } from './client.js';
+import type { Crew, Host } from './client.js';
 import { FanlightError, invalidArgument } from './errors.js';
 import { type ChatCompletions, type Completions, Model, type ModelInfo } from './model.js';
 import type { ChatCompletionParams, CompletionParams } from './openai.js';
 import { checkChat, checkCompletion, isObject, known } from './params.js';
 import type { MemoryAction } from './protocol.js';
 
-/** Something that answers requests: the workers of a model, in one of its memories. */
-export type Answering = Pick<Crew, 'leader' | 'ended' | 'generate' | 'end' | 'onEnd'>;
+/** Something that answers requests: the workers of a model, in one of its memories, or another tab's. */
+export type Answering = Host;
 
 /** What a session was saved as: what `save()` gave, or where it was put. */
 export type SavedSession = Blob | ArrayBuffer | Uint8Array | string | URL;
@@ -26,7 +26,7 @@ class Room implements Answering {
     this.#crew = crew;
   }
 
-  get leader(): Crew['leader'] {
+  get leader(): Host['leader'] {
     return this.#crew.leader;
   }
 

@@ -30,14 +30,41 @@ async function settle(work) {
   }
 }
 
+async function flipOnDisk(at, bit) {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle('fanlight');
+  for await (const [name, handle] of folder) {
+    if (!name.endsWith('.gguf')) continue;
+    const byte = new Uint8Array(await (await handle.getFile()).slice(at, at + 1).arrayBuffer());
+    byte[0] ^= 1 << bit;
+    const writable = await handle.createWritable({ keepExistingData: true });
+    await writable.write({ type: 'write', position: at, data: byte });
+    await writable.close();
+  }
+}
+
+async function flipInDatabase(at, bit) {
+  const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+  const database = await done(indexedDB.open('fanlight', 1));
+  const blocks = database.transaction('blocks', 'readwrite').objectStore('blocks');
+  const key = (await done(blocks.getAllKeys()))[Math.floor(at / 2 ** 18)];
+  const block = await done(blocks.get(key));
+  new Uint8Array(block.bytes)[at % 2 ** 18] ^= 1 << bit;
+  await done(blocks.put(block, key));
+  database.close();
+}
+
 const chosen = () => document.querySelector('input').files[0];
 
-/** Every worker that the package started, ended ones included. @type {Worker[]} */
+/** The workers that the package has started and not ended. @type {Worker[]} */
 const workers = [];
+let workersStarted = 0;
+let chunksSeen = 0;
 globalThis.Worker = class extends Worker {
   constructor(...args) {
     super(...args);
     workers.push(this);
+    workersStarted += 1;
   }
   terminate() {
     workers.splice(workers.indexOf(this), 1);
@@ -46,6 +73,9 @@ globalThis.Worker = class extends Worker {
 };
 
 globalThis.lab = {
+  workersStarted: () => settle(async () => workersStarted),
+  /** Of the last stream. */
+  chunksSeen: () => settle(async () => chunksSeen),
   /** Bytes that the last progress told of. */
   loaded: 0,
   /** Ends a worker behind the package's back. */
@@ -86,6 +116,7 @@ globalThis.lab = {
       try {
         for await (const chunk of await kind.create({ ...params, stream: true }, { signal: controller.signal })) {
           chunks.push(chunk);
+          chunksSeen = chunks.length;
           if (chunks.length >= breakAfter) break;
           if (chunks.length === abortAfter) {
             abortedAt = performance.now();
@@ -147,19 +178,7 @@ globalThis.lab = {
       return name === 'export' ? found.map(({ size }) => size) : found;
     }),
   /** Turns a bit of the only stored file. */
-  flip: ({ at, bit }) =>
-    settle(async () => {
-      const root = await navigator.storage.getDirectory();
-      const folder = await root.getDirectoryHandle('fanlight');
-      for await (const [name, handle] of folder) {
-        if (!name.endsWith('.gguf')) continue;
-        const byte = new Uint8Array(await (await handle.getFile()).slice(at, at + 1).arrayBuffer());
-        byte[0] ^= 1 << bit;
-        const writable = await handle.createWritable({ keepExistingData: true });
-        await writable.write({ type: 'write', position: at, data: byte });
-        await writable.close();
-      }
-    }),
+  flip: ({ at, bit }) => settle(() => (navigator.storage?.getDirectory ? flipOnDisk(at, bit) : flipInDatabase(at, bit))),
 
   /** Opens a session by this name, or calls one. What it saved stays here, by its name, and crosses as its size. */
   session: ({ name, call, params, from, damage }) =>
