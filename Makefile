@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bench bench-peers golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines soak bench bench-peers golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -68,6 +68,9 @@ e2e-engines: wasm tsc ## the same in Firefox and WebKit, where they are installe
 	@$(STEP) "Installing what drives Firefox" npm ci --prefix tests/engines --no-fund --no-audit --loglevel=error
 	@ENGINE=firefox node tools/test.mjs browser
 	@ENGINE=webkit node tools/test.mjs browser
+
+soak: e2e-tools wasm js ## kills, aborts, flipped bits and memory, for as long as it takes: ARGS='kills --times 50'
+	@node tools/soak.mjs $(ARGS)
 
 e2e-tools: node_modules/.package-lock.json
 	@$(STEP) "Looking for Chromium" tools/chromium.sh

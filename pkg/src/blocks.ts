@@ -165,8 +165,8 @@ export class Assembly implements Sink {
     this.#sums = [];
     this.#here = 0;
     this.#startDigest();
+    await this.#drawer.clear(); // before the notes: no bytes without a note that says whose they are
     await this.#options.onDiscard();
-    await this.#drawer.clear();
   }
 
   /** All is here: the length and the SHA-256 of the file. */

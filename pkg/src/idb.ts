@@ -83,9 +83,9 @@ class Idb implements Shelf {
   }
 
   async remove(key: string): Promise<void> {
-    await this.removeNote(key, 'record');
     await this.removeBlocks(key);
     await this.removeNote(key, 'plan');
+    await this.removeNote(key, 'record');
   }
 
   read(key: string, index: number): Promise<Entry | undefined> {

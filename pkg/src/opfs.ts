@@ -97,7 +97,8 @@ class Opfs implements Shelf {
   }
 
   async remove(key: string): Promise<void> {
-    for (const kind of ['json', 'part', 'sums', 'gguf']) await this.#remove(`${key}.${kind}`);
+    // The notes last: what is left of a removal that was cut short is listed, and can be removed.
+    for (const kind of ['gguf', 'sums', 'part', 'json']) await this.#remove(`${key}.${kind}`);
   }
 
   async #file(name: string): Promise<File | undefined> {

@@ -195,6 +195,27 @@ globalThis.lab = {
   /** The bytes of what a session saved. */
   savedBytes: (name) => settle(async () => [...new Uint8Array(await saved.get(name).arrayBuffer())]),
 
+  /** Milliseconds from an abort to the rejection; nothing when it was over before. */
+  abortTime: ({ stage, source, after }) =>
+    settle(async () => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const begin = {
+        download: () => Fanlight.load(source, { signal }),
+        load: () => Fanlight.load(source, { signal, threads: 2 }),
+        prefill: () => model.completions.create({ prompt: 'The wind is passing by. '.repeat(340), max_tokens: 1 }, { signal }),
+        decode: () => model.completions.create({ prompt: 'Fanlight', max_tokens: 400, ignore_eos: true }, { signal }),
+      }[stage];
+      const work = begin();
+      work.catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, after));
+      const began = performance.now();
+      controller.abort();
+      const loaded = await work.catch((error) => error);
+      if (loaded?.code === 'aborted') return performance.now() - began;
+      await loaded?.dispose?.();
+    }),
+
   tokenize: (args) => settle(() => model.tokenize(...args)),
   detokenize: (ids) => settle(() => model.detokenize(ids)),
   countTokens: (text) => settle(() => model.countTokens(text)),
