@@ -7,7 +7,7 @@ mod blocks;
 mod random;
 
 use blocks::random_rows;
-use fanlight::kernels::{Activations, Dot, Form, Matrix, multiply_as};
+use fanlight::kernels::{Activations, Dot, Form, Matrix, multiply_as, multiply_rows};
 use fanlight::quant::{self, Type};
 use random::Random;
 
@@ -253,6 +253,32 @@ fn a_row_gives_the_same_bits_at_every_place() {
                         "{name} as {form:?}: {count} rows from {first}"
                     );
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn some_rows_give_the_bits_that_all_give() {
+    let mut random = Random::new(11);
+    for ty in Type::ALL {
+        let cols = *columns(ty).last().unwrap();
+        let case = Case::new(ty, 40, cols, &mut random);
+        let x = vectors(1, cols, &mut random);
+        let matrix = case.matrix(0, 39);
+        for &form in matrix.forms() {
+            let whole = &product_as(&matrix, &x, form)[0];
+            let mut batch = Activations::new(1, cols).unwrap();
+            batch.begin(1, cols);
+            batch.row_mut(0).copy_from_slice(&x[0]);
+            batch.prepare(form);
+            let all: Vec<usize> = (0..39).collect();
+            for rows in [&[0][..], &[38], &[3, 4, 7, 8, 9, 31], &[16, 17, 18, 38], &all] {
+                let mut found = vec![f32::NAN; rows.len()];
+                multiply_rows(&matrix, &batch, form, rows, &mut found);
+                let wanted: Vec<f32> = rows.iter().map(|row| whole[*row]).collect();
+                let name = ty.name();
+                assert_eq!(bits(&found), bits(&wanted), "{name} as {form:?}: rows {rows:?}");
             }
         }
     }

@@ -44,7 +44,7 @@ fn hostile_logits_end_in_a_choice() {
             let mut sampler = sampler(params);
             (0..20).for_each(|i| sampler.accept(i % 3));
             for _ in 0..5 {
-                let Choice { id, logprob } = sampler.sample(&logits, None);
+                let Choice { id, logprob, .. } = sampler.sample(&logits, None);
                 assert!(id < 40 && !logprob.is_nan(), "{id} {logprob} of {logits:?}");
                 sampler.accept(id);
             }

@@ -104,10 +104,13 @@ class Account {
   readonly logprobs: engine.TokenLogprob[] = [];
   malformedToolCall = false;
   finishReason: FinishReason = 'stop';
+  confidence = 0;
   #promptTokens = 0;
   #cachedTokens = 0;
   #drafted = 0;
   #accepted = 0;
+  #forced = 0;
+  #skippedRows = 0;
   #tokens = 0;
   #promptMs = 0;
   #predictedMs = 0;
@@ -130,6 +133,9 @@ class Account {
     this.#cachedTokens = output.cachedTokens ?? this.#cachedTokens;
     this.#drafted += output.drafted ?? 0;
     this.#accepted += output.accepted ?? 0;
+    this.#forced += output.forced ?? 0;
+    this.#skippedRows += output.skippedRows ?? 0;
+    this.confidence = output.confidence ?? this.confidence;
     this.finishReason = output.finishReason ?? this.finishReason;
   }
 
@@ -169,6 +175,8 @@ class Account {
       predicted_per_second: perSecond(this.#tokens - 1, this.#predictedMs),
       draft_n: this.#drafted,
       draft_n_accepted: this.#accepted,
+      forced_n: this.#forced,
+      skipped_rows: this.#skippedRows,
       wait_ms: this.#watch.waitMs,
       first_token_ms: this.#watch.firstTokenMs,
       peak_bytes: this.#memoryBytes,
@@ -211,11 +219,11 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
       return chunk(delta, wantsLogprobs ? chatLogprobs(logprobs ?? []) : null, null);
     },
     closing(account, includeUsage) {
-      const last = { ...chunk({}, null, account.finishReason), timings: account.timings };
+      const last = { ...chunk({}, null, account.finishReason), timings: account.timings, confidence: account.confidence };
       return includeUsage ? [last, { ...last, choices: [], usage: account.usage }] : [last];
     },
     whole(account) {
-      const { text, reasoning, toolCalls, malformedToolCall, logprobs, finishReason, usage, timings } = account;
+      const { text, reasoning, toolCalls, malformedToolCall, logprobs, finishReason, usage, timings, confidence } = account;
       const message = {
         role: 'assistant' as const,
         content: text === '' && toolCalls.length > 0 ? null : text,
@@ -230,7 +238,7 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
         logprobs: wantsLogprobs ? chatLogprobs(logprobs) : null,
         finish_reason: finishReason,
       };
-      return { ...head, object: 'chat.completion', choices: [choice], usage, timings };
+      return { ...head, object: 'chat.completion', choices: [choice], usage, timings, confidence };
     },
   };
 }
@@ -273,17 +281,18 @@ export function textTeller(model: string, wantsLogprobs: boolean): Teller<Comple
       const choice = { index: 0, text: text ?? '', logprobs: logprobsOf(logprobs ?? []), finish_reason: null };
       return { ...head, choices: [choice] };
     },
-    closing({ finishReason, timings, usage }, includeUsage) {
+    closing({ finishReason, timings, usage, confidence }, includeUsage) {
       const last = {
         ...head,
         choices: [{ index: 0, text: '', logprobs: null, finish_reason: finishReason }],
         timings,
+        confidence,
       };
       return includeUsage ? [last, { ...head, choices: [], usage, timings }] : [last];
     },
-    whole({ text, logprobs, finishReason, usage, timings }) {
+    whole({ text, logprobs, finishReason, usage, timings, confidence }) {
       const choice = { index: 0, text, logprobs: logprobsOf(logprobs), finish_reason: finishReason };
-      return { ...head, choices: [choice], usage, timings };
+      return { ...head, choices: [choice], usage, timings, confidence };
     },
   };
 }

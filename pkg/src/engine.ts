@@ -39,6 +39,8 @@ export interface EngineInfo {
   /** On the leader. */
   readonly defaults?: Defaults;
   readonly vocabularySize: number;
+  /** How the vectors of a text's tokens become one, where the file says so: it is a model for embeddings. */
+  readonly pooling?: string;
   /** Bytes of weights, cache and buffers in this shard's memory. */
   readonly weightBytes: number;
   readonly kvBytes: number;
@@ -107,8 +109,24 @@ export interface GenerateRequest {
   readonly templateVariables?: Readonly<Record<string, unknown>>;
   /** Most tokens for thoughts. */
   readonly thinkingBudget?: number;
+  /** What the answer must look like. Thoughts before it are free. */
+  readonly constraint?: Constraint;
+  /** Whether a tool must be called, and which; without it the model decides. */
+  readonly toolChoice?: 'required' | { readonly named: string };
+  /** At most one call. */
+  readonly oneCall?: boolean;
+  /** Draw forced tokens one by one; compute all logits where few tokens are allowed. The answer is the same. */
+  readonly noFastForward?: boolean;
+  readonly allRows?: boolean;
+  /** Instead of an answer: how likely these texts are after the prompt, and with each the end of the answer. */
+  readonly score?: { readonly texts: readonly string[]; readonly withEnd?: boolean };
+  /** Instead of an answer: the vector of the prompt. */
+  readonly embed?: boolean;
   readonly now: Now;
 }
+
+/** What an answer must look like: JSON by a schema, what a regular expression matches, what a Lark grammar describes. */
+export type Constraint = { readonly schema: unknown } | { readonly regex: string } | { readonly lark: string };
 
 /** How the next token is chosen. What is missing, the engine takes from the file or from its defaults. */
 export interface Sampling {
@@ -157,6 +175,16 @@ export interface OutputEvent {
   /** Tokens that were guessed, and those of them that were right. */
   readonly drafted?: number;
   readonly accepted?: number;
+  /** Of the tokens, how many were forced by the constraint and not drawn. */
+  readonly forced?: number;
+  /** Logits that were not computed, because their tokens were not allowed. */
+  readonly skippedRows?: number;
+  /** How sure the model was of the answer, from 0 to 1. With the last output. */
+  readonly confidence?: number;
+  /** Log probabilities of the tokens of each text that was to be weighed. */
+  readonly scores?: readonly (readonly number[])[];
+  /** The vector of the prompt, of length one. */
+  readonly vector?: readonly number[];
   /** Last of all. */
   readonly finishReason?: FinishReason;
 }

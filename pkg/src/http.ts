@@ -3,7 +3,7 @@
  * local model unchanged; nothing goes over the network.
  */
 
-import { asFanlightError, type FanlightError, type FanlightErrorCode } from './errors.js';
+import { asFanlightError, type FanlightError, type FanlightErrorCode, invalidArgument } from './errors.js';
 import type { Model } from './model.js';
 import { isObject } from './params.js';
 
@@ -70,9 +70,28 @@ async function complete(model: Model, body: Record<string, unknown>, signal: Abo
   return Symbol.asyncIterator in answer ? events(answer, signal) : json(answer);
 }
 
-async function embed(): Promise<Response> {
-  const message = 'This model does not make embeddings.';
-  return refusal(501, { message, type: 'invalid_request_error', param: null, code: 'unsupported' });
+async function embed(model: Model, body: Record<string, unknown>, signal: AbortSignal): Promise<Response> {
+  const { input, encoding_format: format } = body;
+  if (format !== undefined && format !== 'float' && format !== 'base64') {
+    throw invalidArgument('encoding_format', format, '"float" or "base64"');
+  }
+  const texts: unknown = typeof input === 'string' ? [input] : input;
+  if (!Array.isArray(texts) || texts.length === 0) throw invalidArgument('input', input, 'a text or an array of texts');
+  const data: object[] = [];
+  let tokens = 0;
+  for await (const vector of model.embed(texts, { signal })) {
+    tokens += await model.countTokens(String(texts[data.length]));
+    const embedding = format === 'base64' ? base64(vector) : Array.from(vector);
+    data.push({ object: 'embedding', index: data.length, embedding });
+  }
+  const usage = { prompt_tokens: tokens, total_tokens: tokens };
+  return json({ object: 'list', data, model: card(model).id, usage });
+}
+
+/** Little-endian floats, as the `openai` client asks for them: WebAssembly has the same order. */
+function base64(vector: Float32Array): string {
+  const bytes = new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 }
 
 /** The body without what is ignored. */

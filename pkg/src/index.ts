@@ -27,7 +27,7 @@ export type { Fallback, FallbackReason, FallbackRoute, FallbackWhen } from './fa
 export type { ModelEvents, RequestKind } from './events.js';
 export type { ShardBytes } from './fit.js';
 export type { LoadOptions, Progress } from './load.js';
-export type { ChatCompletions, Completions, Model, ModelInfo } from './model.js';
+export type { ChatCompletions, Completions, JsonSchema, Model, ModelInfo } from './model.js';
 export type {
   ModelWorkOptions,
   StorageState,
@@ -37,7 +37,19 @@ export type {
 } from './models.js';
 export type * from './openai.js';
 export type { Build, Kernel, KvType } from './protocol.js';
+export type { BatchProgress, Results } from './results.js';
 export type { ModelPart } from './sources.js';
 export type { SavedSession, Session } from './session.js';
 export type { Stream } from './stream.js';
 export type { RunnableTool, RunToolsEvent, RunToolsParams, RunToolsResult, ToolContext } from './tools.js';
+export type {
+  Classification,
+  ClassifyExample,
+  ClassifyOptions,
+  EmbedOptions,
+  ExtractOptions,
+  Ranked,
+  RerankOptions,
+  Score,
+  VerbOptions,
+} from './verbs.js';

@@ -197,6 +197,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     ...(leader.defaults && { defaults: leader.defaults }),
     parameters: leader.parameters,
     vocabularySize: leader.vocabularySize,
+    ...(leader.pooling !== undefined && { pooling: leader.pooling }),
     contextLength: leader.contextLength,
     kvType: leader.kvType,
     kernel: leader.kernel,

@@ -20,7 +20,21 @@ import { type Checked, checkChat, checkCompletion, checkTokens, flag, isObject, 
 import type { Build, Kernel, KvType } from './protocol.js';
 import { type Answering, checkSession, type SavedSession, Session } from './session.js';
 import type { Stream } from './stream.js';
+import type { Results } from './results.js';
 import { type RunToolsEvent, type RunToolsParams, type RunToolsResult, runStreamed, runWhole } from './tools.js';
+import type {
+  Classification,
+  ClassifyOptions,
+  EmbedOptions,
+  ExtractOptions,
+  Ranked,
+  RerankOptions,
+  Score,
+} from './verbs.js';
+import * as verbs from './verbs.js';
+
+/** A JSON schema. */
+export type JsonSchema = Readonly<Record<string, unknown>> | boolean;
 
 /** What is loaded, and how. */
 export interface ModelInfo {
@@ -32,6 +46,8 @@ export interface ModelInfo {
   readonly defaults?: Defaults;
   readonly parameters: number;
   readonly vocabularySize: number;
+  /** How the vectors of a text's tokens become one, where the file says so: it is a model for embeddings. */
+  readonly pooling?: string;
   /** Tokens that prompt and answer may have together. */
   readonly contextLength: number;
   /** How keys and values are kept. */
@@ -125,6 +141,59 @@ export class Model {
     return params?.stream === true ? runStreamed(completions, params, options) : runWhole(completions, params, options);
   }
 
+  /**
+   * The class of a text, with the probability of each label: by how likely the model finds the labels as its answer. Many
+   * texts: their classes in the same order, all at once or one by one (`for await`); what is the same for all of them is
+   * computed once.
+   */
+  classify(text: string, labels: readonly string[], options?: ClassifyOptions): Promise<Classification>;
+  classify(texts: readonly string[], labels: readonly string[], options?: ClassifyOptions): Results<Classification>;
+  classify(
+    texts: string | readonly string[],
+    labels: readonly string[],
+    options?: ClassifyOptions,
+  ): Promise<Classification> | Results<Classification> {
+    return oneOrMany('text', texts, (list) => verbs.classify(this.#verbs, list, labels, options));
+  }
+
+  /** What a text says, as JSON by a schema: always valid. */
+  extract<T = unknown>(text: string, schema: JsonSchema, options?: ExtractOptions): Promise<T>;
+  extract<T = unknown>(texts: readonly string[], schema: JsonSchema, options?: ExtractOptions): Results<T>;
+  extract<T = unknown>(
+    texts: string | readonly string[],
+    schema: JsonSchema,
+    options?: ExtractOptions,
+  ): Promise<T> | Results<T> {
+    return oneOrMany('text', texts, (list) => verbs.extract<T>(this.#verbs, list, schema, options));
+  }
+
+  /** The vector of a text, of length one, pooled as the file says (where it says nothing: the mean of all tokens). */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: readonly string[], options?: EmbedOptions): Results<Float32Array>;
+  embed(texts: string | readonly string[], options?: EmbedOptions): Promise<Float32Array> | Results<Float32Array> {
+    return oneOrMany('text', texts, (list) => verbs.embed(this.#verbs, list, options));
+  }
+
+  /** The documents, those first that answer the query best: by their vectors, or by the model's judgement. */
+  async rerank(query: string, docs: readonly string[], options?: RerankOptions): Promise<Ranked[]> {
+    return verbs.rerank(this.#verbs, query, verbs.checkTexts('docs', docs), options);
+  }
+
+  /** How likely a text is after another one; or several, for which the first is computed once. */
+  score(prompt: string, continuation: string, options?: RequestOptions): Promise<Score>;
+  score(prompt: string, continuations: readonly string[], options?: RequestOptions): Promise<Score[]>;
+  async score(
+    prompt: string,
+    continuation: string | readonly string[],
+    options?: RequestOptions,
+  ): Promise<Score | Score[]> {
+    const several = Array.isArray(continuation);
+    const list = verbs.checkTexts('continuation', several ? continuation : [continuation]);
+    const scores = await verbs.score(this.#verbs, prompt, list, options);
+    const [first] = scores;
+    return several || !first ? scores : first;
+  }
+
   /** The token ids of a text. With `special`, names of control tokens in it are read as those tokens. */
   async tokenize(text: string, options: { special?: boolean } = {}): Promise<number[]> {
     if (typeof text !== 'string') throw invalidArgument('text', text, 'a string');
@@ -174,6 +243,10 @@ export class Model {
     if (!(this.#device instanceof FanlightError)) this.#device.end(reason);
   }
 
+  get #verbs(): verbs.Verbs {
+    return { crew: this.#crew, contextLength: this.#info.contextLength, embeds: this.#info.pooling !== undefined };
+  }
+
   /** Answers a request that was checked, here. */
   async #answer<W, C extends object>(kind: RequestKind, checked: Checked, teller: Teller<W, C>): Promise<W | Stream<C>> {
     const crew = this.#crew;
@@ -215,4 +288,18 @@ export class Model {
     const remote = this.#remote(params);
     return remote ? remote.answer('completion', params, checked, local, this.#watchers) : local();
   }
+}
+
+/** A verb for one text or many. */
+function oneOrMany<T>(
+  name: string,
+  texts: string | readonly string[],
+  verb: (list: readonly string[]) => Results<T>,
+): Promise<T> | Results<T> {
+  if (Array.isArray(texts)) return verb(verbs.checkTexts(name, texts));
+  return (async () => {
+    const [first] = await verb(verbs.checkTexts(name, [texts]));
+    if (first === undefined) throw new RangeError('one text gives one result');
+    return first;
+  })();
 }

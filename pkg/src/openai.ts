@@ -45,6 +45,14 @@ export interface CommonParams {
   /** Tokens that have stood in the text before are guessed, and several verified at once. The answer is the same; false
    * switches it off. */
   speculation?: boolean | null;
+  /** The answer is what this regular expression matches as a whole. */
+  regex?: string | null;
+  /** The answer is what this grammar describes, in the Lark dialect of `llguidance`. */
+  grammar?: string | null;
+  /** Tokens that a constraint forces are computed together; false draws them one by one. The answer is the same. */
+  fast_forward?: boolean | null;
+  /** Where a constraint allows few tokens, only their logits are computed; false computes all. The answer is the same. */
+  allowed_rows?: boolean | null;
 }
 
 /** Options of `chat.completions.create`. */
@@ -52,10 +60,12 @@ export interface ChatCompletionParams extends CommonParams {
   messages: readonly ChatMessage[];
   max_completion_tokens?: number | null;
   tools?: readonly ChatTool[] | null;
-  tool_choice?: 'auto' | 'none' | null;
-  /** Accepted for compatibility: the model decides. */
+  /** With `required` or a name a call is made in any case. Arguments obey the tool's schema either way. */
+  tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } } | null;
+  /** False: at most one call. */
   parallel_tool_calls?: boolean | null;
-  response_format?: { type: 'text' } | null;
+  /** What the answer is: text, any JSON object, or JSON by a schema, which is always obeyed, `strict` or not. */
+  response_format?: ResponseFormat | null;
   logprobs?: boolean | null;
   top_logprobs?: number | null;
   /** Variables for the chat template. */
@@ -65,6 +75,20 @@ export interface ChatCompletionParams extends CommonParams {
   /** Most tokens for thoughts. When they are used up, the thoughts are ended and the answer begins. */
   thinking_budget?: number | null;
 }
+
+/** What an answer is to be. */
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | {
+      type: 'json_schema';
+      json_schema: {
+        name?: string;
+        description?: string;
+        schema?: Readonly<Record<string, unknown>> | boolean;
+        strict?: boolean | null;
+      };
+    };
 
 /** Options of `completions.create`. */
 export interface CompletionParams extends CommonParams {
@@ -142,6 +166,11 @@ export interface ChatCompletion {
   }[];
   usage: Usage;
   timings: Timings;
+  /**
+   * How sure the model was of the answer, from 0 to 1: the geometric mean of the probabilities of its tokens among those that
+   * were allowed. Forced tokens and thoughts do not count.
+   */
+  confidence: number;
 }
 
 /** A piece of a streamed chat answer. */
@@ -172,6 +201,7 @@ export interface ChatCompletionChunk {
   usage?: Usage | null;
   /** In the chunk that finishes. */
   timings?: Timings;
+  confidence?: number;
 }
 
 /** The answer of `completions.create`. Streamed, the pieces have the same shape. */
@@ -185,6 +215,7 @@ export interface Completion {
   /** Whole: always. Streamed: as with chat. */
   usage?: Usage | null;
   timings?: Timings;
+  confidence?: number;
 }
 
 /** Who gave an answer: the model on this device, or the server of a `fallback`. */
@@ -238,6 +269,10 @@ export interface Timings {
   /** Tokens that were guessed (see `speculation`), and those of them that were right. */
   draft_n: number;
   draft_n_accepted: number;
+  /** Tokens that a constraint forced, and that were not drawn. */
+  forced_n: number;
+  /** Logits that were not computed, because a constraint did not allow their tokens. */
+  skipped_rows: number;
 
   // And what a page wants to know besides:
   /** In the line, before its turn came. */

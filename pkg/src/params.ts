@@ -1,7 +1,7 @@
 /** Checks what callers ask for, and says it in the engine's words. Every refusal names the option. */
 
-import type { GenerateRequest, Now, Sampling } from './engine.js';
-import { FanlightError, invalidArgument } from './errors.js';
+import type { Constraint, GenerateRequest, Now, Sampling } from './engine.js';
+import { describe, FanlightError, invalidArgument } from './errors.js';
 
 /** A request that was checked, and how its answer is to come. */
 export interface Checked {
@@ -38,6 +38,7 @@ const COMMON = [
   ...Object.keys(SAMPLING),
   ...['model', 'user', 'stream', 'stream_options', 'max_tokens', 'n', 'stop', 'logit_bias', 'signal'],
   ...['fallback', 'logprobs', 'dry_sequence_breakers', 'ignore_eos', 'speculation'],
+  ...['grammar', 'regex', 'fast_forward', 'allowed_rows'],
 ];
 const CHAT = new Set([
   ...COMMON,
@@ -58,8 +59,7 @@ export function checkChat(params: unknown, beside: unknown): Checked {
   const logprobs = flag(options, 'logprobs') ?? false;
   const topLogprobs = number(options, 'top_logprobs', { min: 0, max: 20, whole: true });
   if (topLogprobs !== undefined && !logprobs) throw refuse('top_logprobs', 'needs logprobs: true');
-  only(options, 'response_format', 'type', 'text', 'JSON and schemas are not supported yet');
-  flag(options, 'parallel_tool_calls');
+  const calls = tools ? checkToolChoice(options, tools) : {};
   const variables = options['chat_template_kwargs'];
   if (variables !== undefined && !isObject(variables))
     throw invalidArgument('chat_template_kwargs', variables, 'an object');
@@ -68,6 +68,7 @@ export function checkChat(params: unknown, beside: unknown): Checked {
   return checked(options, beside, {
     messages: checkMessages(options['messages']),
     ...(tools && { tools }),
+    ...calls,
     templateVariables: { ...variables, ...(thinking !== undefined && { enable_thinking: thinking }) },
     ...(budget !== undefined && { thinkingBudget: budget }),
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
@@ -95,8 +96,12 @@ function checked(options: Options, beside: unknown, own: Omit<GenerateRequest, '
   const maxTokens = number(options, 'max_completion_tokens', range) ?? number(options, 'max_tokens', range);
   const stop = checkStop(options['stop']);
   const speculation = flag(options, 'speculation');
+  const constraint = checkConstraint(options);
   const request = {
     ...own,
+    ...(constraint && { constraint }),
+    ...(flag(options, 'fast_forward') === false && { noFastForward: true }),
+    ...(flag(options, 'allowed_rows') === false && { allRows: true }),
     ...(maxTokens !== undefined && { maxTokens }),
     ...(stop && { stop }),
     ...(flag(options, 'ignore_eos') && { ignoreEnd: true }),
@@ -141,17 +146,87 @@ function checkContent(name: string, content: unknown): void {
 
 function checkTools(options: Options): Options[] | undefined {
   const { tools, tool_choice: choice } = options;
-  if (choice !== undefined && choice !== 'auto' && choice !== 'none') {
-    throw invalidArgument('tool_choice', choice, '"auto" or "none" (others are not supported yet)');
+  if (tools === undefined) {
+    if (choice === undefined || choice === 'auto' || choice === 'none') return undefined;
+    throw refuse('tool_choice', 'there are no tools to choose from');
   }
-  if (tools === undefined) return undefined;
   if (!Array.isArray(tools)) throw invalidArgument('tools', tools, 'an array');
   for (const [at, tool] of tools.entries()) {
     const named: unknown = isObject(tool) && isObject(tool['function']) ? tool['function']['name'] : undefined;
     if (typeof named !== 'string')
       throw invalidArgument(`tools[${at}]`, tool, '{ type: "function", function: { name, … } }');
   }
+  checkDepth('tools', tools);
   return choice === 'none' || tools.length === 0 ? undefined : tools;
+}
+
+/** `tool_choice` and `parallel_tool_calls`, in the engine's words. */
+function checkToolChoice(options: Options, tools: readonly Options[]): Pick<GenerateRequest, 'toolChoice' | 'oneCall'> {
+  const { tool_choice: choice } = options;
+  const oneCall = flag(options, 'parallel_tool_calls') === false;
+  const beside = oneCall ? { oneCall } : {};
+  if (choice === undefined || choice === 'auto' || choice === 'none') return beside;
+  if (choice === 'required') return { toolChoice: 'required', ...beside };
+  const chosen = isObject(choice) && choice['type'] === 'function' ? choice['function'] : undefined;
+  const named = isObject(chosen) ? chosen['name'] : undefined;
+  if (typeof named !== 'string') {
+    const expected = '"auto", "none", "required" or { type: "function", function: { name } }';
+    throw invalidArgument('tool_choice', choice, expected);
+  }
+  const known = tools.some((tool) => isObject(tool['function']) && tool['function']['name'] === named);
+  if (!known) throw refuse('tool_choice', `there is no tool named ${describe(named)}`);
+  // As with OpenAI: the one that is named is called once.
+  return { toolChoice: { named }, oneCall: true };
+}
+
+/** What the answer must look like, from whichever option says so. */
+function checkConstraint(options: Options): Constraint | undefined {
+  const { response_format: format, grammar, regex } = options;
+  const schema = format === undefined ? undefined : checkFormat(format);
+  const found: Constraint[] = [];
+  checkDepth('response_format', schema);
+  if (schema !== undefined) found.push({ schema });
+  for (const [name, value] of Object.entries({ regex, grammar })) {
+    if (value !== undefined && (typeof value !== 'string' || value === '')) {
+      throw invalidArgument(name, value, 'a string that is not empty');
+    }
+  }
+  if (typeof regex === 'string') found.push({ regex });
+  if (typeof grammar === 'string') found.push({ lark: grammar });
+  if (found.length > 1) throw refuse('response_format', 'only one of response_format, regex and grammar can be given');
+  return found[0];
+}
+
+/** Deeper than any schema that can be used: the engine would run out of stack before it could say so. */
+const DEEPEST = 400;
+const WIDEST = 1_000_000;
+
+/** Refuses what is nested too deeply to be handed on. */
+export function checkDepth(name: string, value: unknown): void {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > DEEPEST || level.length > WIDEST) throw new FanlightError('schema', `${name}: it is nested too deeply, or too large.`);
+    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+  }
+}
+
+/** The schema that a `response_format` asks for; nothing for text. */
+function checkFormat(format: unknown): unknown {
+  const type = isObject(format) ? format['type'] : undefined;
+  if (!isObject(format) || (type !== 'text' && type !== 'json_object' && type !== 'json_schema')) {
+    throw invalidArgument('response_format.type', type ?? format, '"text", "json_object" or "json_schema"');
+  }
+  if (type === 'text') return undefined;
+  if (type === 'json_object') return { type: 'object' };
+  const named = format['json_schema'];
+  if (!isObject(named)) throw invalidArgument('response_format.json_schema', named, '{ name, schema }');
+  const { schema } = named;
+  // `strict` changes nothing: a schema is always obeyed.
+  if (schema === undefined || schema === null) return { type: 'object' };
+  if (!isObject(schema) && typeof schema !== 'boolean') {
+    throw invalidArgument('response_format.json_schema.schema', schema, 'a JSON schema');
+  }
+  return schema;
 }
 
 function checkPrompt(prompt: unknown): Pick<GenerateRequest, 'prompt' | 'promptTokens'> {
@@ -216,7 +291,8 @@ function isSignal(value: unknown): value is AbortSignal {
   return typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
 }
 
-function localTime(date: Date): Now {
+/** Local time, for templates that print the date. */
+export function localTime(date: Date): Now {
   return { unixSeconds: Math.floor(date.getTime() / 1000), utcOffsetMinutes: -date.getTimezoneOffset() };
 }
 
@@ -267,12 +343,6 @@ export function oneOf<T extends string>(options: Options, name: string, words: r
   const word = words.find((word) => word === value);
   if (word === undefined) throw invalidArgument(name, value, words.map((each) => `"${each}"`).join(' or '));
   return word;
-}
-
-function only(options: Options, name: string, field: string, value: string, otherwise: string): void {
-  const option = options[name];
-  if (option === undefined || (isObject(option) && option[field] === value)) return;
-  throw refuse(name, `expected { ${field}: "${value}" }; ${otherwise}`);
 }
 
 function strings(name: string, list: unknown): readonly string[] {

@@ -456,7 +456,8 @@ function textOf(content: unknown): string {
 /** The constraint in the words of a chat. */
 function constrained(constraint: Readonly<Record<string, unknown>> | RegExp) {
   if (constraint instanceof RegExp) {
-    throw new DOMException('Regular expressions cannot constrain an answer here.', 'NotSupportedError');
+    const flags = ['i', 's', 'm'].filter((flag) => constraint.flags.includes(flag)).join('');
+    return { regex: flags ? `(?${flags}:${constraint.source})` : constraint.source };
   }
   const json_schema = { name: 'response', schema: constraint };
   return { response_format: { type: 'json_schema' as const, json_schema } };

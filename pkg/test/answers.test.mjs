@@ -59,6 +59,27 @@ test('tool_choice none hides the tools', () => {
   assert.equal(checkChat({ messages, tools, tool_choice: 'none' }, undefined).request.tools, undefined);
 });
 
+test('what the answer must look like reaches the engine in its own words', () => {
+  /** @param {object} options */
+  const request = (options) => checkChat({ messages, ...options }, undefined).request;
+  const tools = [{ type: 'function', function: { name: 'f' } }];
+  const schema = { type: 'object', properties: { a: { type: 'string' } } };
+  const json_schema = { name: 'thing', schema, strict: true };
+  assert.deepEqual(request({ response_format: { type: 'json_schema', json_schema } }).constraint, { schema });
+  assert.deepEqual(request({ response_format: { type: 'json_object' } }).constraint, { schema: { type: 'object' } });
+  assert.equal(request({ response_format: { type: 'text' } }).constraint, undefined);
+  assert.deepEqual(request({ regex: 'a+' }).constraint, { regex: 'a+' });
+  assert.deepEqual(request({ grammar: 'start: "a"' }).constraint, { lark: 'start: "a"' });
+  assert.deepEqual(checkCompletion({ prompt: 'x', regex: 'a+' }, undefined).request.constraint, { regex: 'a+' });
+  assert.equal(request({ tools, tool_choice: 'required' }).toolChoice, 'required');
+  const named = request({ tools, tool_choice: { type: 'function', function: { name: 'f' } } });
+  assert.deepEqual([named.toolChoice, named.oneCall], [{ named: 'f' }, true]);
+  assert.equal(request({ tools, parallel_tool_calls: false }).oneCall, true);
+  assert.equal(request({ tools }).oneCall, undefined);
+  const slow = request({ fast_forward: false, allowed_rows: false });
+  assert.deepEqual([slow.noFastForward, slow.allRows], [true, true]);
+});
+
 const signal = new AbortController().signal;
 test('the signal may stand beside the options, or among them', () => {
   assert.equal(checkChat({ messages }, { signal }).signal, signal);
@@ -97,7 +118,25 @@ for (const [option, params] of /** @type {[string, unknown][]} */ ([
   ['tools', { messages, tools: {} }],
   ['tools[0]', { messages, tools: [{ type: 'function' }] }],
   ['tool_choice', { messages, tool_choice: 'required' }],
-  ['response_format', { messages, response_format: { type: 'json_object' } }],
+  ['tool_choice', { messages, tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'must' }],
+  [
+    'tool_choice',
+    {
+      messages,
+      tools: [{ type: 'function', function: { name: 'f' } }],
+      tool_choice: { type: 'function', function: { name: 'g' } },
+    },
+  ],
+  ['response_format.type', { messages, response_format: { type: 'yaml' } }],
+  ['response_format.type', { messages, response_format: 'json' }],
+  ['response_format.json_schema', { messages, response_format: { type: 'json_schema' } }],
+  [
+    'response_format.json_schema.schema',
+    { messages, response_format: { type: 'json_schema', json_schema: { schema: 'object' } } },
+  ],
+  ['response_format', { messages, response_format: { type: 'json_object' }, regex: 'a' }],
+  ['regex', { messages, regex: /a/ }],
+  ['grammar', { messages, grammar: '' }],
   ['chat_template_kwargs', { messages, chat_template_kwargs: [] }],
   ['signal', { messages, signal: 1 }],
   ['prompt', { messages, prompt: 'x' }],

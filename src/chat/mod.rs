@@ -1,5 +1,5 @@
 //! Messages to a prompt (the file's own chat template), and generated text back to messages.
-//! May import: `error`, `gguf`, `tokenizer`.
+//! May import: `error`, `gguf`, `tokenizer`, `constrain`.
 //!
 //! One direction: [`messages::normalize`] brings what people send into the form that a template expects, and
 //! [`ChatTemplate::render`] writes the prompt, with the text that came from messages marked ([`marking`]). The

@@ -28,6 +28,10 @@ pub trait Layout: Send + Sync {
 
     /// `out[t * stride + r]`, with activations that have been prepared in `form`.
     fn multiply(&self, x: &Activations, form: Form, out: &mut [f32], stride: usize);
+
+    /// `out[i]` is the product of row `rows[i]`, which ascend, with the only token of the batch: the same bits as in
+    /// [`Layout::multiply`].
+    fn multiply_rows(&self, x: &Activations, form: Form, rows: &[usize], out: &mut [f32]);
 }
 
 /// Zeros of this type in the layout for it.
@@ -228,6 +232,19 @@ impl<T: Float<BYTES>, const BYTES: usize> Layout for Floats<T, BYTES> {
             });
         }
     }
+
+    fn multiply_rows(&self, x: &Activations, _: Form, rows: &[usize], out: &mut [f32]) {
+        let Size { ty, cols, .. } = self.size;
+        for (row, out) in rows.iter().zip(out.chunks_exact_mut(1)) {
+            if self.special {
+                let unfold = |_: usize, k: usize, out: &mut [f32]| self.unfold(*row, k, out);
+                float::batch(1, cols, x.rows(), out, 1, &unfold);
+            } else {
+                let values = &self.values[row * self.stride()..][..self.stride()];
+                T::vector(ty, values, self.stride(), x.rows(), out);
+            }
+        }
+    }
 }
 
 /// The blocks of the file, for formats without a kernel of their own.
@@ -277,6 +294,13 @@ impl Layout for Raw {
         float::batch(rows, cols, x.rows(), out, stride, &|row, k, out| {
             self.unfold(row, k, out)
         });
+    }
+
+    fn multiply_rows(&self, x: &Activations, _: Form, rows: &[usize], out: &mut [f32]) {
+        for (row, out) in rows.iter().zip(out.chunks_exact_mut(1)) {
+            let unfold = |_: usize, k: usize, out: &mut [f32]| self.unfold(*row, k, out);
+            float::batch(1, self.size.cols, x.rows(), out, 1, &unfold);
+        }
     }
 }
 
@@ -352,6 +376,21 @@ impl<G: Kernels> Layout for Packed<G> {
                 form,
                 out,
             );
+        }
+    }
+
+    fn multiply_rows(&self, x: &Activations, form: Form, rows: &[usize], out: &mut [f32]) {
+        /// The most rows that are interleaved.
+        const MOST: usize = 8;
+        let mut products = [0.0; MOST];
+        let mut computed = None;
+        for (row, out) in rows.iter().zip(out) {
+            let (group, place) = (row / G::ROWS, row % G::ROWS);
+            if computed.replace(group) != Some(group) {
+                let groups = &self.groups[group * self.per_row()..][..self.per_row()];
+                G::vector(groups, self.per_row(), x, form, &mut products[..G::ROWS]);
+            }
+            *out = products[place];
         }
     }
 }

@@ -121,3 +121,30 @@ pub fn multiply_as(matrix: &Matrix, x: &Activations, form: Form, out: &mut [f32]
         matrix.weights.multiply(x, form, out, stride);
     }
 }
+
+/// `out[i]` is the product of row `rows[i]`, which ascend, with the only token of the batch, which was prepared in `form`: the
+/// same bits as [`multiply_as`] gives. Rows that are interleaved with a wanted one are computed along with it.
+pub fn multiply_rows(matrix: &Matrix, x: &Activations, form: Form, rows: &[usize], out: &mut [f32]) {
+    assert!(
+        x.cols() == matrix.cols && x.tokens() == 1,
+        "one token of {} values",
+        matrix.cols
+    );
+    assert!(
+        out.len() == rows.len(),
+        "{} results of {} rows",
+        out.len(),
+        rows.len()
+    );
+    assert!(
+        matrix.forms().contains(&form),
+        "{} has no kernel for {form:?}",
+        matrix.ty.name()
+    );
+    assert!(
+        rows.is_sorted() && rows.last().is_none_or(|last| *last < matrix.rows),
+        "rows of a matrix that has {}",
+        matrix.rows
+    );
+    matrix.weights.multiply_rows(x, form, rows, out);
+}

@@ -19,5 +19,5 @@ pub mod scalar;
 pub mod simd;
 
 pub use activations::{Activations, Dot, Form};
-pub use matrix::{Matrix, multiply, multiply_as};
+pub use matrix::{Matrix, multiply, multiply_as, multiply_rows};
 pub use simd::vector;

@@ -202,7 +202,8 @@ impl Model {
         }
     }
 
-    /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`.
+    /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`; of a single token
+    /// only the rows that are wanted, if not all are.
     pub(super) fn output(&mut self, from: usize, tokens: usize) {
         let norm = self.weights.output_norm;
         self.normalise(norm, from, tokens);
@@ -213,14 +214,37 @@ impl Model {
             state,
             ..
         } = self;
-        state
-            .gather
-            .begin(tokens - from, |s| shard.rows(hyper.vocabulary, s));
-        let width = state.gather.width(shard.index);
         let linear = Linear {
             matrix: weights.output,
             bias: None,
         };
+        if state.some_rows(tokens - from) {
+            let wanted = |s: usize| {
+                let own = shard.rows(hyper.vocabulary, s);
+                let from = state.rows.partition_point(|row| *row < own.start);
+                let to = state.rows.partition_point(|row| *row < own.end);
+                from..to
+            };
+            state.gather.begin(1, wanted);
+            let own = shard.rows(hyper.vocabulary, shard.index);
+            let rows: Vec<usize> = state.rows[wanted(shard.index)]
+                .iter()
+                .map(|row| row - own.start)
+                .collect();
+            if rows.is_empty() {
+                return;
+            }
+            let matrix = weights.matrix(linear.matrix);
+            let form = form_for(matrix, state.form);
+            state.input.prepare(form);
+            let out = state.gather.slice_mut(shard.index);
+            kernels::multiply_rows(matrix, &state.input, form, &rows, out);
+            return;
+        }
+        state
+            .gather
+            .begin(tokens - from, |s| shard.rows(hyper.vocabulary, s));
+        let width = state.gather.width(shard.index);
         multiply(
             weights,
             linear,
@@ -231,10 +255,29 @@ impl Model {
         );
     }
 
-    /// Joins the gathered logits, on the leader.
+    /// Keeps the vectors that the output matrix would be applied to, on the leader.
+    pub(super) fn keep_vectors(&mut self, tokens: usize) {
+        let norm = self.weights.output_norm;
+        self.normalise(norm, 0, tokens);
+        let width = self.hyper.embedding_length;
+        self.state.vectors.resize(tokens * width, 0.0);
+        for (t, out) in self.state.vectors.chunks_exact_mut(width).enumerate() {
+            out.copy_from_slice(self.state.input.row_mut(t));
+        }
+    }
+
+    /// Joins the gathered logits, on the leader. Those that were not wanted are negative infinity.
     pub(super) fn take_logits(&mut self, rows: usize) {
         let Model { hyper, state, .. } = self;
         state.logits.resize(rows * hyper.vocabulary, 0.0);
+        if state.some_rows(rows) {
+            state.logits.fill(f32::NEG_INFINITY);
+            let values = state.gather.row(0).flatten();
+            for (row, value) in state.rows.iter().zip(values) {
+                state.logits[*row] = *value;
+            }
+            return;
+        }
         for (row, out) in state.logits.chunks_exact_mut(hyper.vocabulary).enumerate() {
             state.gather.copy_row(row, out);
         }
@@ -314,9 +357,7 @@ pub(super) fn multiply(
         return;
     }
     let matrix = weights.matrix(linear.matrix);
-    let form = form
-        .filter(|form| matrix.forms().contains(form))
-        .unwrap_or(matrix.input());
+    let form = form_for(matrix, form);
     input.prepare(form);
     kernels::multiply_as(matrix, input, form, out, width);
     if let Some(bias) = linear.bias {
@@ -324,4 +365,11 @@ pub(super) fn multiply(
             vector::add_assign(row, weights.vector(bias));
         }
     }
+}
+
+/// The form of the activations for this matrix: the one asked for, if there is a kernel for it.
+fn form_for(matrix: &kernels::Matrix, asked: Option<kernels::Form>) -> kernels::Form {
+    asked
+        .filter(|form| matrix.forms().contains(form))
+        .unwrap_or(matrix.input())
 }

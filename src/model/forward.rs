@@ -21,6 +21,8 @@ pub enum LogitsFor {
     Last,
     /// Every token.
     All,
+    /// None, but the final vectors of all tokens are kept: [`State::vectors`](crate::model::State::vectors).
+    Vectors,
 }
 
 /// What a batch is, apart from its tokens, and what becomes of the recurrent state (nothing, in a model without one).
@@ -248,7 +250,12 @@ impl Forward {
             At::Output => {
                 model.add_gathered(tokens);
                 match self.logits_from() {
-                    None => (At::Done, None),
+                    None => {
+                        if self.batch.logits == LogitsFor::Vectors && model.shard.is_leader() {
+                            model.keep_vectors(tokens);
+                        }
+                        (At::Done, None)
+                    }
                     Some(from) => {
                         model.output(from, tokens);
                         (At::TakeLogits, Some(Exchange::ToLeader))
@@ -270,7 +277,7 @@ impl Forward {
     /// The first token of the batch that gets logits.
     fn logits_from(&self) -> Option<usize> {
         match self.batch.logits {
-            LogitsFor::None => None,
+            LogitsFor::None | LogitsFor::Vectors => None,
             LogitsFor::Last => Some(self.tokens.len() - 1),
             LogitsFor::All => Some(0),
         }

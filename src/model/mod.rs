@@ -105,6 +105,10 @@ pub struct State {
     attention: attention::Scratch,
     /// Logits asked for: `[positions, vocabulary]`; on the leader only.
     logits: Vec<f32>,
+    /// The tokens whose logits are wanted, ascending; empty for all.
+    rows: Vec<usize>,
+    /// Final vectors asked for: `[tokens, embedding]`; on the leader only.
+    vectors: Vec<f32>,
 }
 
 impl Model {
@@ -191,6 +195,8 @@ impl State {
             rope: None,
             attention: attention::Scratch::default(),
             logits: Vec::new(),
+            rows: Vec::new(),
+            vectors: Vec::new(),
         })
     }
 
@@ -207,6 +213,24 @@ impl State {
         ];
         let floats = own.into_iter().chain(self.delta_net.all());
         floats.map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.bytes() + self.experts.bytes()
+    }
+
+    /// What the output matrix would be applied to, of the tokens of the last forward pass that asked for it:
+    /// `[tokens, embedding]`, on the leader.
+    pub fn vectors(&self) -> &[f32] {
+        &self.vectors
+    }
+
+    /// Whether only some logits are computed, of so many tokens.
+    fn some_rows(&self, tokens: usize) -> bool {
+        tokens == 1 && !self.rows.is_empty()
+    }
+
+    /// From the next batch on, where it gives the logits of a single token, only those of these tokens are computed: ascending,
+    /// and the same for all shards. None of them for all.
+    pub fn want_rows(&mut self, rows: impl Iterator<Item = u32>) {
+        self.rows.clear();
+        self.rows.extend(rows.map(|id| id as usize));
     }
 
     /// Logits of the last forward pass that asked for some: `[positions, vocabulary]`, on the leader.

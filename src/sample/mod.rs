@@ -24,4 +24,4 @@ pub use mask::TokenMask;
 pub use params::Params;
 pub use random::Random;
 pub use sampler::{Choice, Sampler};
-pub use softmax::top_logprobs;
+pub use softmax::{logprob, logprobs, top_logprobs};

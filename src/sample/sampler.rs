@@ -17,6 +17,8 @@ pub struct Choice {
     /// The natural logarithm of its probability by the logits as they came: before bias, penalties, filters and
     /// temperature, as in OpenAI's `logprobs`.
     pub logprob: f32,
+    /// The same among the tokens that were allowed.
+    pub logprob_allowed: f32,
 }
 
 /// Chooses tokens by one set of parameters, one text at a time.
@@ -30,6 +32,8 @@ pub struct Sampler {
     /// The logits under change, as long as the vocabulary.
     logits: Vec<f32>,
     candidates: Vec<Candidate>,
+    /// The logarithm of the sum of the exponentials of the allowed logits, if not all are.
+    allowed_sum: Option<(f32, f32)>,
 }
 
 /// A temperature whose reciprocal is still finite.
@@ -54,6 +58,7 @@ impl Sampler {
             dry: Dry::default(),
             logits: Vec::new(),
             candidates: Vec::new(),
+            allowed_sum: None,
             params,
         })
     }
@@ -81,15 +86,23 @@ impl Sampler {
     pub fn sample(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> Choice {
         let id = self.choose(logits, allowed);
         let logit = logits.get(id as usize).copied().unwrap_or(f32::NAN);
+        let logprob = softmax::logprob(logits, id);
+        let logprob_allowed = match self.allowed_sum {
+            None => logprob,
+            Some(sum) => softmax::log_probability(logit, sum),
+        };
         Choice {
             id,
-            logprob: softmax::log_probability(logit, softmax::log_sum_exp(logits)),
+            logprob,
+            logprob_allowed,
         }
     }
 
     fn choose(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> u32 {
         let lowest = allowed.and_then(|mask| mask.iter().find(|&id| (id as usize) < logits.len()));
-        self.copy(logits, allowed.filter(|_| lowest.is_some()));
+        let allowed = allowed.filter(|_| lowest.is_some());
+        self.copy(logits, allowed);
+        self.allowed_sum = allowed.map(|_| softmax::log_sum_exp(&self.logits));
         let params = &self.params;
         penalties::bias(&mut self.logits, &params.logit_bias, &self.suppressed);
         penalties::repetition(&mut self.logits, &self.history, params);

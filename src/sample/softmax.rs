@@ -98,6 +98,18 @@ pub(crate) fn log_probability(logit: f32, (log_sum, max): (f32, f32)) -> f32 {
     }
 }
 
+/// The log-probability of one token among all, as in [`top_logprobs`].
+pub fn logprob(logits: &[f32], id: u32) -> f32 {
+    logprobs(logits, &[id])[0]
+}
+
+/// The log-probabilities of these tokens among all.
+pub fn logprobs(logits: &[f32], ids: &[u32]) -> Vec<f32> {
+    let sum = log_sum_exp(logits);
+    let logit = |id: &u32| logits.get(*id as usize).copied().unwrap_or(f32::NAN);
+    ids.iter().map(|id| log_probability(logit(id), sum)).collect()
+}
+
 /// The `k` most likely tokens with their log-probabilities, most likely first, ties by lowest id. Of the logits as
 /// they are: before bias, penalties and temperature, as in OpenAI's `top_logprobs`.
 pub fn top_logprobs(logits: &[f32], k: usize) -> Vec<(u32, f32)> {

@@ -1,7 +1,9 @@
 //! An answer in the making: token by token to text, to the parts of a message, to its end.
 
 use crate::chat::{ReplyParser, StopMatcher};
+use crate::error::Result;
 use crate::sample::Sampler;
+use crate::session::gate::Gate;
 use crate::session::request::{FinishReason, Output};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
@@ -13,6 +15,12 @@ pub(super) struct Answer {
     /// Control tokens that the reply's parser has to see, ascending.
     pub(super) named: Vec<u32>,
     pub(super) thinking: Option<ThinkingBudget>,
+    /// What the answer must look like.
+    pub(super) gate: Option<Gate>,
+    /// Forced tokens are computed together, not drawn one by one.
+    pub(super) fast_forward: bool,
+    /// Where few tokens are allowed, only their logits are computed.
+    pub(super) some_rows: bool,
     /// Tokens still allowed.
     pub(super) left: usize,
     pub(super) prompt_tokens: usize,
@@ -24,6 +32,8 @@ pub(super) struct Answer {
     pub(super) finished: bool,
     decoder: StreamDecoder,
     generated: usize,
+    /// Of the tokens of the answer that were chosen among several: how many, and the sum of their log probabilities.
+    chosen: (usize, f64),
 }
 
 /// How long a model may think.
@@ -48,6 +58,9 @@ impl Answer {
             reply: None,
             named: Vec::new(),
             thinking: None,
+            gate: None,
+            fast_forward: true,
+            some_rows: false,
             left: usize::MAX,
             prompt_tokens,
             cached_tokens,
@@ -57,15 +70,28 @@ impl Answer {
             finished: false,
             decoder: StreamDecoder::new(),
             generated: 0,
+            chosen: (0, 0.0),
+        }
+    }
+
+    /// Takes note of how likely a token was among those that it was chosen from, before it is added.
+    pub(super) fn weigh(&mut self, logprob: f32) {
+        if !self.reply.as_ref().is_some_and(ReplyParser::is_thinking) {
+            self.chosen.0 += 1;
+            self.chosen.1 += f64::from(logprob);
         }
     }
 
     /// Adds a token, drawn or forced, and says in `output` what it brought. Does nothing once the answer is finished.
-    pub(super) fn add(&mut self, tokenizer: &Tokenizer, id: u32, output: &mut Output) {
+    /// [`Kind::Schema`](crate::Kind::Schema) if the constraint turns out to be too complex.
+    pub(super) fn add(&mut self, tokenizer: &Tokenizer, id: u32, output: &mut Output) -> Result<()> {
         if self.finished {
-            return;
+            return Ok(());
         }
         self.sampler.accept(id);
+        if let Some(gate) = &mut self.gate {
+            gate.accept(tokenizer, id)?;
+        }
         if self.generated == 0 {
             output.prompt_tokens = Some(self.prompt_tokens);
             output.cached_tokens = Some(self.cached_tokens);
@@ -75,7 +101,7 @@ impl Answer {
         output.tokens.push(id);
 
         let ended = !self.ignore_end && tokenizer.is_end_of_generation(id);
-        let mut text = match (ended, self.named.binary_search(&id)) {
+        let text = match (ended, self.named.binary_search(&id)) {
             (true, _) => String::new(),
             (false, Ok(_)) => self.decoder.push_with_names(tokenizer, id),
             (false, Err(_)) => self.decoder.push(tokenizer, id),
@@ -85,6 +111,22 @@ impl Answer {
             (false, 0) => Some(FinishReason::Length),
             _ => None,
         };
+        match &self.gate {
+            Some(gate) if gate.is_cut_short() => finish = Some(FinishReason::Length),
+            Some(gate) if gate.is_complete() => finish = Some(FinishReason::Stop),
+            _ => {}
+        }
+        self.show(text, finish, output);
+        Ok(())
+    }
+
+    /// Ends the answer where it is: no more fits.
+    pub(super) fn cut_short(&mut self, output: &mut Output) {
+        self.show(String::new(), Some(FinishReason::Length), output);
+    }
+
+    /// Says in `output` what a piece of text brought, and, if the answer ends with it, the rest.
+    fn show(&mut self, mut text: String, mut finish: Option<FinishReason>, output: &mut Output) {
         if finish.is_some() {
             text.push_str(&self.decoder.finish());
         }
@@ -112,6 +154,10 @@ impl Answer {
         }
         self.finished = finish.is_some();
         output.finish_reason = finish;
+        if self.finished {
+            let (count, sum) = self.chosen;
+            output.confidence = Some((sum / count.max(1) as f64).exp() as f32);
+        }
     }
 
     /// Ends the answer without a token: the prompt is computed.

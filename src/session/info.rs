@@ -7,6 +7,7 @@ use crate::kernels::{Dot, Form};
 use crate::model::Model;
 use crate::quant::Type;
 use crate::session::defaults::Proposal;
+use crate::session::pooling::Pooling;
 
 /// A model's identity and what this shard of it weighs; crosses to JavaScript as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +27,9 @@ pub struct Info {
     pub quantization: String,
     /// Number of token ids.
     pub vocabulary_size: usize,
+    /// How the vectors of a text's tokens become one, where the file says so: it is a model for embeddings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<&'static str>,
     /// Number of layers.
     pub block_count: usize,
     /// How keys and values are kept.
@@ -55,6 +59,7 @@ impl Info {
             trained_context_length: model.hyper.context_length,
             quantization: quantization(gguf),
             vocabulary_size: model.hyper.vocabulary,
+            pooling: Pooling::named(&gguf.metadata, &model.hyper.architecture.to_string()),
             block_count: model.hyper.block_count,
             kv_type: cache.kind().name(),
             kernel: match model.form() {

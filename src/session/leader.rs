@@ -1,24 +1,34 @@
 //! The leader's half of a session: the prompt, the sampler, and the answer in the making.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::chat::tools::Format;
 use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
+use crate::constrain::LazyVocabulary;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::Model;
+use crate::model::{LogitsFor, Model};
 use crate::sample::{self, Sampler};
 use crate::session::answer::{Answer, ThinkingBudget};
+use crate::session::constrained::Talk;
 use crate::session::defaults::{Defaults, Proposal};
+use crate::session::gate::{Gate, Verdict};
 use crate::session::lookup::Lookup;
 use crate::session::packet;
-use crate::session::request::{Output, Request, TokenLogprob};
+use crate::session::pooling::{Pool, Pooling};
+use crate::session::request::{FinishReason, Output, Request, TokenLogprob, invalid};
+use crate::session::scoring::Scoring;
 use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::{Span, TokenKind, Tokenizer};
 
 /// What only shard 0 has.
 pub(super) struct Leader {
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    vocabulary: LazyVocabulary,
+    /// How many logits there are.
+    logits: usize,
     /// Compiled at load; a broken template is an error only for those who use it.
     template: Result<ChatTemplate>,
     defaults: Defaults,
@@ -31,14 +41,27 @@ pub(super) struct Leader {
     draft: Vec<u32>,
     lookup: Option<Lookup>,
     answer: Option<Answer>,
+    /// A request that is no answer: there is none then.
+    task: Option<Task>,
+    pooling: Result<Pooling>,
+    /// Numbers in a vector.
+    width: usize,
     output: Output,
     /// Chats answered so far: makes the ids of tool calls differ.
     requests: u64,
 }
 
+/// What a request wants if not an answer.
+enum Task {
+    Score(Scoring),
+    Embed(Pool),
+}
+
 /// What is known of the reply to a chat before it begins.
 struct ChatReply {
     parser: ReplyParser,
+    /// What bears on a constraint.
+    talk: Talk,
     /// The model may think first: the prompt has not already ended its thoughts.
     thinks: bool,
     /// The tokens that end thoughts.
@@ -50,7 +73,7 @@ const THINKS: &str = "enable_thinking";
 
 impl Leader {
     pub(super) fn new(gguf: &Gguf, model: &Model) -> Result<Leader> {
-        let tokenizer = Tokenizer::from_metadata(&gguf.metadata)?;
+        let tokenizer = Arc::new(Tokenizer::from_metadata(&gguf.metadata)?);
         if tokenizer.len() > model.hyper.vocabulary {
             return Err(Error::new(
                 Kind::MalformedFile,
@@ -78,7 +101,9 @@ impl Leader {
             .as_ref()
             .map_or_else(|_| Vec::new(), |template| markup_tokens(&tokenizer, template));
         Ok(Leader {
+            vocabulary: LazyVocabulary::new(Arc::clone(&tokenizer)),
             tokenizer,
+            logits: model.hyper.vocabulary,
             template,
             defaults,
             markup,
@@ -86,6 +111,9 @@ impl Leader {
             draft: Vec::new(),
             lookup: None,
             answer: None,
+            task: None,
+            pooling: Pooling::read(&gguf.metadata, &model.hyper.architecture.to_string()),
+            width: model.hyper.embedding_length,
             output: Output::default(),
             requests: 0,
         })
@@ -95,6 +123,13 @@ impl Leader {
     pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
         request.validate()?;
         let (mut prompt, reply) = self.prompt(&request)?;
+        if request.embed {
+            prompt = self.tokenizer.with_specials(prompt);
+        }
+        let texts = self.texts(&request)?;
+        let longest = texts.iter().map(|text| text.len() + 1).max().unwrap_or(1);
+        let talk = reply.as_ref().map(|reply| reply.talk).unwrap_or_default();
+        let gate = request.gate(&self.tokenizer, &self.vocabulary, talk, self.logits)?;
         let defaults = match &reply {
             Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
             None => self.defaults.text(),
@@ -113,7 +148,7 @@ impl Leader {
                 "the prompt is empty: there is nothing to continue",
             ));
         }
-        if prompt.len() >= capacity {
+        if prompt.len() + longest > capacity {
             return Err(Error::new(
                 Kind::ContextFull,
                 format!(
@@ -122,6 +157,9 @@ impl Leader {
                     prompt.len()
                 ),
             ));
+        }
+        if request.embed || !texts.is_empty() {
+            return self.start_task(request, prompt, texts);
         }
         let mut sampler = Sampler::new(params, self.tokenizer.suppressed())?;
         for id in &prompt {
@@ -143,6 +181,10 @@ impl Leader {
         answer.logprobs = (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs);
         answer.ignore_end = request.ignore_end;
         answer.prompt_only = request.prompt_only;
+        answer.gate = gate;
+        answer.fast_forward = !request.no_fast_forward;
+        // Log probabilities are among all tokens.
+        answer.some_rows = !request.all_rows && answer.logprobs.is_none();
         if let Some(ChatReply { parser, closing, .. }) = reply {
             let is_marker = |name: &str| parser.markers().any(|marker| marker.contains(name));
             let named = self.markup.iter().filter(|(_, name)| is_marker(name));
@@ -154,12 +196,53 @@ impl Leader {
             answer.reply = Some(parser);
         }
         self.answer = Some(answer);
+        self.go_on().inspect_err(|_| self.answer = None)
+    }
+
+    /// Begins a request that wants no answer.
+    fn start_task(&mut self, request: Request, prompt: Vec<u32>, texts: Vec<Vec<u32>>) -> Result<()> {
+        let length = prompt.len();
+        self.task = Some(match request.score {
+            Some(score) => Task::Score(Scoring::new(prompt.clone(), texts, score.with_end)),
+            None => {
+                // Every token's vector counts, also of those that are known from before.
+                self.timeline.forget();
+                Task::Embed(Pool::new(self.pooling.clone()?))
+            }
+        });
+        self.answer = None;
+        self.output = Output {
+            prompt_tokens: Some(length),
+            ..Output::default()
+        };
+        self.draft.clear();
+        self.output.cached_tokens = Some(self.timeline.begin(prompt, &[]));
         Ok(())
     }
 
     /// What chats are answered with where a request does not say.
     pub(super) fn proposal(&self) -> Proposal {
         self.defaults.proposal()
+    }
+
+    /// The tokens of the texts to be weighed.
+    fn texts(&self, request: &Request) -> Result<Vec<Vec<u32>>> {
+        let texts = request.score.as_ref().map_or(&[][..], |score| &score.texts);
+        let tokens = |text: &String| match self.tokenizer.encode_continuation(text) {
+            ids if ids.is_empty() => Err(invalid(format!("no token of the vocabulary spells {text:?}"))),
+            ids => Ok(ids),
+        };
+        texts.iter().map(tokens).collect()
+    }
+
+    /// Whether there is something to tell after a batch: the steps of a task bring nothing.
+    pub(super) fn has_output(&self) -> bool {
+        self.task.is_none() || self.output.finish_reason.is_some()
+    }
+
+    /// Whether the request in flight has nothing left to compute.
+    pub(super) fn is_finished(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.finished)
     }
 
     /// How many tokens the prompt of a request has.
@@ -211,7 +294,7 @@ impl Leader {
                 .last()
                 .is_some_and(|last| last.text.trim_end().ends_with(family.close))
         });
-        let family = options.reasoning;
+        let (family, format) = (options.reasoning, options.tool_format);
         let closing = family.map(|family| self.tokenizer.encode(family.closing, true));
         let skipped = options.reasoning_open && request.thinking_budget == Some(0);
         let mut parser = ReplyParser::new(options);
@@ -220,6 +303,13 @@ impl Leader {
             parser.push(family.closing);
         }
         let reply = ChatReply {
+            talk: Talk {
+                format,
+                thoughts: family
+                    .filter(|_| thinks && !skipped)
+                    .map(|family| (family.open, family.close)),
+                thinking: parser.is_thinking(),
+            },
             parser,
             thinks: thinks && !skipped,
             closing,
@@ -247,6 +337,18 @@ impl Leader {
 
     /// Writes the packet of the next batch, or that of the end.
     pub(super) fn announce(&mut self, packet: &mut [f32]) {
+        if let Some(task) = self.task.as_mut().filter(|_| self.output.finish_reason.is_none()) {
+            let (tokens, mut batch) = match task {
+                Task::Score(scoring) => scoring.next(&mut self.timeline),
+                Task::Embed(_) => self.timeline.next(&[], true),
+            };
+            if matches!(task, Task::Embed(_)) {
+                batch.logits = LogitsFor::Vectors;
+            }
+            packet::write(packet, &tokens, &batch, &[]);
+            return;
+        }
+        self.task = None;
         let Some(answer) = self.answer.as_ref().filter(|answer| !answer.finished) else {
             self.answer = None;
             packet::write_end(packet);
@@ -262,25 +364,52 @@ impl Leader {
         if !batch.draft {
             self.draft.clear();
         }
-        packet::write(packet, &tokens, &batch);
+        let rows = match batch.logits {
+            LogitsFor::Last if answer.some_rows => wanted_rows(answer, self.logits),
+            _ => Vec::new(),
+        };
+        if !rows.is_empty() {
+            self.output.skipped_rows += self.logits - rows.len();
+        }
+        packet::write(packet, &tokens, &batch, &rows);
     }
 
     /// The batch on its way is done. True if it was the last of what is known, so that a token is sampled next.
-    pub(super) fn batch_done(&mut self) -> bool {
+    /// `vectors`: those of the batch, if they were asked for.
+    pub(super) fn batch_done(&mut self, vectors: &[f32]) -> bool {
+        if let Some(Task::Embed(pool)) = &mut self.task {
+            pool.add(vectors, self.width);
+        }
         self.timeline.batch_done();
         self.timeline.is_complete()
     }
 
     /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
     /// `logits`: `[1 + draft, vocabulary]`.
-    pub(super) fn sample(&mut self, logits: &[f32]) {
+    pub(super) fn sample(&mut self, logits: &[f32]) -> Result<()> {
+        if let Some(task) = &mut self.task {
+            let output = &mut self.output;
+            match task {
+                Task::Score(scoring) => {
+                    scoring.take(&self.tokenizer, logits, self.logits, &mut self.timeline);
+                    if !scoring.is_done() {
+                        return Ok(());
+                    }
+                    output.scores = scoring.scores();
+                }
+                Task::Embed(pool) => output.vector = pool.vector(),
+            }
+            output.finish_reason = Some(FinishReason::Stop);
+            return Ok(());
+        }
         if let Some(answer) = self.answer.as_mut().filter(|answer| answer.prompt_only) {
-            return answer.end_with_prompt(&mut self.output);
+            answer.end_with_prompt(&mut self.output);
+            return Ok(());
         }
         let draft = std::mem::take(&mut self.draft);
         let mut right = 0;
         for row in logits.chunks_exact(logits.len() / (1 + draft.len())) {
-            self.sample_one(row);
+            self.sample_one(row)?;
             // Was this token guessed, and is it the last one? Then the logits after it are those of the next row.
             let guessed = draft.get(right) == self.timeline.tokens().last();
             let unfinished = self.answer.as_ref().is_some_and(|answer| !answer.finished);
@@ -296,9 +425,10 @@ impl Leader {
             lookup.learn(draft.len(), right);
         }
         self.draft = draft;
+        Ok(())
     }
 
-    fn sample_one(&mut self, logits: &[f32]) {
+    fn sample_one(&mut self, logits: &[f32]) -> Result<()> {
         let Leader {
             tokenizer,
             answer: Some(answer),
@@ -307,9 +437,29 @@ impl Leader {
             ..
         } = self
         else {
-            return;
+            return Ok(());
         };
-        let choice = answer.sampler.sample(logits, None);
+        let mut choice = answer
+            .sampler
+            .sample(logits, answer.gate.as_ref().and_then(Gate::mask));
+        if let Some(gate) = &mut answer.gate {
+            while gate.overruns(tokenizer, choice.id) {
+                choice = answer.sampler.sample(logits, gate.mask());
+            }
+            match gate.judge(choice.id, answer.left) {
+                Verdict::Take => answer.weigh(choice.logprob_allowed),
+                Verdict::Instead(id) => {
+                    choice.id = id;
+                    choice.logprob = sample::logprob(logits, id);
+                }
+                Verdict::End => {
+                    answer.cut_short(output);
+                    return Ok(());
+                }
+            }
+        } else {
+            answer.weigh(choice.logprob);
+        }
         timeline.push(choice.id);
         if let Some(top) = answer.logprobs {
             let mut entry = token_logprob(tokenizer, choice.id, choice.logprob);
@@ -320,21 +470,55 @@ impl Leader {
                 .collect();
             output.logprobs.push(entry);
         }
-        answer.add(tokenizer, choice.id, output);
-        self.close_thoughts();
+        answer.add(tokenizer, choice.id, output)?;
+        self.close_thoughts()?;
+        self.go_on()
     }
 
     /// Ends thoughts that have used up their budget: the closing tokens are part of the answer, and the next batch.
-    fn close_thoughts(&mut self) {
+    fn close_thoughts(&mut self) -> Result<()> {
         let Some(answer) = self.answer.as_mut() else {
-            return;
+            return Ok(());
         };
         for id in answer.closing().into_iter().flatten() {
             if answer.finished {
                 break;
             }
             self.timeline.push(id);
-            answer.add(&self.tokenizer, id, &mut self.output);
+            answer.add(&self.tokenizer, id, &mut self.output)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the tokens that the constraint forces, which are part of the next batch, and looks what may come after them.
+    fn go_on(&mut self) -> Result<()> {
+        let Some(answer) = self.answer.as_mut() else {
+            return Ok(());
+        };
+        let Some(gate) = answer
+            .gate
+            .as_mut()
+            .filter(|_| !answer.finished && !answer.prompt_only)
+        else {
+            return Ok(());
+        };
+        let forced = gate.forced();
+        // Where log probabilities are asked for, each token is drawn for the sake of its logits.
+        if !answer.fast_forward || answer.logprobs.is_some() {
+            gate.queue(forced);
+        } else {
+            for id in forced {
+                if answer.finished {
+                    break;
+                }
+                self.timeline.push(id);
+                answer.add(&self.tokenizer, id, &mut self.output)?;
+                self.output.forced += 1;
+            }
+        }
+        match answer.gate.as_mut().filter(|_| !answer.finished) {
+            Some(gate) => gate.look(&self.tokenizer),
+            None => Ok(()),
         }
     }
 
@@ -345,7 +529,20 @@ impl Leader {
     /// Drops the answer; the batch on its way came this far.
     pub(super) fn cancel(&mut self, reach: Reach) {
         self.answer = None;
+        self.task = None;
         self.timeline.abandon(reach);
+    }
+}
+
+/// The tokens whose logits are wanted next, if they are so few that it pays to compute them one by one; else none, for all.
+/// `all`: how many logits there are.
+fn wanted_rows(answer: &Answer, all: usize) -> Vec<u32> {
+    /// A row is computed with its neighbours, eight at most.
+    const WITH_NEIGHBOURS: usize = 8;
+    let most = packet::MAX_ROWS.min(all / WITH_NEIGHBOURS);
+    match answer.gate.as_ref().and_then(Gate::mask) {
+        Some(mask) if (1..=most).contains(&mask.count()) => mask.iter().collect(),
+        _ => Vec::new(),
     }
 }
 

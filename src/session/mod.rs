@@ -5,18 +5,22 @@
 //! A single shard sends no packets. Nothing here waits, reads a clock or does I/O.
 
 mod answer;
+mod constrained;
 mod defaults;
+mod gate;
 mod info;
 mod leader;
 mod lookup;
 mod memory;
 mod packet;
+mod pooling;
 mod request;
+mod scoring;
 mod timeline;
 
 pub use defaults::{Proposal, ProposedSampling};
 pub use info::Info;
-pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, TokenLogprob};
+pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, Score, Shape, TokenLogprob, ToolChoice};
 
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
@@ -46,6 +50,8 @@ pub enum Event {
 enum Phase {
     /// Nothing.
     Idle,
+    /// The leader has an output although nothing was computed: the constraint left the model no choice.
+    Say,
     /// The packet is to be exchanged: the leader has written it, the others wait for it.
     Announce,
     /// The packet is here.
@@ -138,8 +144,12 @@ impl Session {
             return self.leader().map(|_| ());
         };
         leader.start(request, capacity)?;
+        let finished = leader.is_finished();
         leader.announce(&mut self.packet);
-        self.phase = Phase::Announce;
+        self.phase = match finished {
+            true => Phase::Say,
+            false => Phase::Announce,
+        };
         Ok(())
     }
 
@@ -173,6 +183,10 @@ impl Session {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Idle => return Ok(Event::Done),
+                Phase::Say => {
+                    self.phase = Phase::Announce;
+                    return Ok(Event::Output);
+                }
                 Phase::Announce => {
                     self.phase = Phase::Announced;
                     if self.model.shard.count > 1 {
@@ -198,11 +212,15 @@ impl Session {
                     });
                 }
                 Phase::Sample => {
-                    if let Some(leader) = self.leader.as_mut() {
-                        leader.sample(self.model.state.logits());
-                        leader.announce(&mut self.packet);
-                    }
                     self.phase = Phase::Announce;
+                    if let Some(leader) = self.leader.as_mut() {
+                        leader.sample(self.model.state.logits())?;
+                        let has_output = leader.has_output();
+                        leader.announce(&mut self.packet);
+                        if !has_output {
+                            continue;
+                        }
+                    }
                     return Ok(Event::Output);
                 }
             }
@@ -212,7 +230,10 @@ impl Session {
     /// The batch that the packet announces, or `None` for the end.
     fn read_packet(&mut self) -> Result<Option<Forward>> {
         match packet::read(&self.packet) {
-            Some((tokens, batch)) => Forward::begin(&mut self.model, &tokens, batch).map(Some),
+            Some((tokens, batch, rows)) => {
+                self.model.state.want_rows(rows);
+                Forward::begin(&mut self.model, &tokens, batch).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -221,7 +242,7 @@ impl Session {
         let Some(leader) = self.leader.as_mut() else {
             return Phase::Announce;
         };
-        if leader.batch_done() {
+        if leader.batch_done(self.model.state.vectors()) {
             return Phase::Sample;
         }
         leader.announce(&mut self.packet);
@@ -245,7 +266,7 @@ impl Session {
     /// Drops the request in flight. What was computed whole stays in the cache; the session is usable at once.
     pub fn cancel(&mut self) {
         let reach = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Announce => Reach::Nowhere,
+            Phase::Announce | Phase::Say => Reach::Nowhere,
             Phase::Forward(forward) if forward.is_everywhere() => Reach::Everywhere,
             _ => Reach::Somewhere,
         };

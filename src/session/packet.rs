@@ -4,10 +4,13 @@
 use crate::model::{Batch, LogitsFor, MAX_BATCH, Mark};
 
 /// Numbers before the tokens.
-const HEAD: usize = 10;
+const HEAD: usize = 11;
 
-/// Length of a packet.
-pub(super) const LENGTH: usize = HEAD + MAX_BATCH;
+/// Most tokens whose logits are asked for one by one. More are not worth it: a row is computed with its neighbours.
+pub(super) const MAX_ROWS: usize = 256;
+
+/// Length of a packet: the head, the tokens, the rows of the output matrix.
+pub(super) const LENGTH: usize = HEAD + MAX_BATCH + MAX_ROWS;
 
 const END: f32 = 0.0;
 const BATCH: f32 = 1.0;
@@ -17,13 +20,14 @@ pub(super) fn write_end(packet: &mut [f32]) {
     packet[0] = END;
 }
 
-/// Writes a batch.
-pub(super) fn write(packet: &mut [f32], tokens: &[u32], batch: &Batch) {
+/// Writes a batch. `rows`: the tokens whose logits are wanted, at most [`MAX_ROWS`]; none for all.
+pub(super) fn write(packet: &mut [f32], tokens: &[u32], batch: &Batch, rows: &[u32]) {
     let slot = |slot: Option<usize>| slot.map_or(0, |slot| slot + 1);
     let logits = match batch.logits {
         LogitsFor::None => 0,
         LogitsFor::Last => 1,
         LogitsFor::All => 2,
+        LogitsFor::Vectors => 3,
     };
     let head = [
         tokens.len(),
@@ -35,16 +39,18 @@ pub(super) fn write(packet: &mut [f32], tokens: &[u32], batch: &Batch) {
         slot(batch.mark.map(|mark| mark.slot)),
         batch.mark.map_or(0, |mark| mark.tokens),
         usize::from(batch.draft),
+        rows.len(),
     ];
     packet[0] = BATCH;
-    let numbers = head.into_iter().chain(tokens.iter().map(|id| *id as usize));
+    let ids = tokens.iter().chain(rows).map(|id| *id as usize);
+    let numbers = head.into_iter().chain(ids);
     for (to, number) in packet[1..].iter_mut().zip(numbers) {
         *to = number as f32;
     }
 }
 
-/// The tokens of a batch and what it is, or `None` for the end.
-pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch)> {
+/// The tokens of a batch, what it is, and the tokens whose logits are wanted; or `None` for the end.
+pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch, impl Iterator<Item = u32>)> {
     let (head, ids) = packet.split_first_chunk::<HEAD>()?;
     let [
         what,
@@ -57,6 +63,7 @@ pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch)> {
         slot,
         tokens,
         draft,
+        rows,
     ] = head.map(|number| number as usize);
     if what as f32 == END {
         return None;
@@ -67,7 +74,8 @@ pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch)> {
         logits: match logits {
             0 => LogitsFor::None,
             1 => LogitsFor::Last,
-            _ => LogitsFor::All,
+            2 => LogitsFor::All,
+            _ => LogitsFor::Vectors,
         },
         keep,
         restore: restore.checked_sub(1),
@@ -75,7 +83,9 @@ pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch)> {
         mark,
         draft: draft == 1,
     };
-    Some((ids.iter().take(count).map(|id| *id as u32).collect(), batch))
+    let mut ids = ids.iter().map(|id| *id as u32);
+    let tokens = ids.by_ref().take(count).collect();
+    Some((tokens, batch, ids.take(rows)))
 }
 
 #[cfg(test)]
@@ -97,10 +107,14 @@ mod tests {
         };
         for batch in [plain, full] {
             let tokens: Vec<u32> = (0..MAX_BATCH as u32).map(|i| i * 1000).collect();
-            write(&mut packet, &tokens, &batch);
-            assert_eq!(read(&packet), Some((tokens, batch)));
+            for wanted in [vec![], (0..MAX_ROWS as u32).collect::<Vec<_>>()] {
+                write(&mut packet, &tokens, &batch, &wanted);
+                let (ids, read, rows) = read(&packet).unwrap();
+                assert_eq!((ids, read), (tokens.clone(), batch));
+                assert_eq!(rows.collect::<Vec<_>>(), wanted);
+            }
         }
         write_end(&mut packet);
-        assert_eq!(read(&packet), None);
+        assert!(read(&packet).is_none());
     }
 }

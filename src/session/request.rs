@@ -45,6 +45,60 @@ pub struct Request {
     pub thinking_budget: Option<usize>,
     /// What the template's `strftime_now` says; the engine has no clock.
     pub now: Option<Now>,
+    /// What the answer must look like. Thoughts before it are free.
+    pub constraint: Option<Shape>,
+    /// Whether the model must call a tool, and which. Arguments obey the tool's schema either way.
+    pub tool_choice: ToolChoice,
+    /// At most one call.
+    pub one_call: bool,
+    /// Draw the tokens that the constraint forces one by one, instead of computing them together. The answer is the same.
+    pub no_fast_forward: bool,
+    /// Compute the logits of all tokens also where few are allowed. The answer is the same.
+    pub all_rows: bool,
+    /// Instead of an answer: how likely these texts are after the prompt.
+    pub score: Option<Score>,
+    /// Instead of an answer: the vector of the prompt, with the tokens around it that the file asks for.
+    pub embed: bool,
+}
+
+/// Texts to be weighed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Score {
+    /// The texts, each of at least one token.
+    pub texts: Vec<String>,
+    /// Also weigh that the answer ends after each.
+    #[serde(default)]
+    pub with_end: bool,
+}
+
+/// Most texts of a [`Score`], and bytes of all of them.
+const MAX_TEXTS: usize = 4096;
+const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// What an answer must look like.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Shape {
+    /// JSON by this schema.
+    Schema(Value),
+    /// What this regular expression matches as a whole.
+    Regex(String),
+    /// What this grammar in Lark's notation describes.
+    Lark(String),
+}
+
+/// Which tools the model may call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToolChoice {
+    /// Any or none.
+    #[default]
+    Auto,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
 }
 
 /// A moment and a place, for templates that print the date.
@@ -76,6 +130,18 @@ impl Request {
             return Err(invalid(
                 "a request needs exactly one of messages, prompt and promptTokens",
             ));
+        }
+        if let Some(score) = &self.score {
+            let bytes: usize = score.texts.iter().map(String::len).sum();
+            if score.texts.is_empty() || score.texts.len() > MAX_TEXTS || bytes > MAX_TEXT_BYTES {
+                return Err(invalid(format!(
+                    "{} texts of {bytes} bytes to be weighed: expected 1 to {MAX_TEXTS} texts of at most {MAX_TEXT_BYTES} bytes",
+                    score.texts.len()
+                )));
+            }
+            if score.texts.iter().any(String::is_empty) {
+                return Err(invalid("a text to be weighed is empty"));
+            }
         }
         if self.max_tokens == Some(0) {
             return Err(invalid("maxTokens is 0, expected 1 or more"));
@@ -190,6 +256,22 @@ pub struct Output {
     /// Those of them that were right.
     #[serde(skip_serializing_if = "is_zero")]
     pub accepted: usize,
+    /// How many of the tokens were forced by the constraint, and not drawn.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub forced: usize,
+    /// Logits that were not computed, because their tokens were not allowed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped_rows: usize,
+    /// How sure the model was of the answer: the geometric mean of the probabilities of its tokens among those allowed.
+    /// Forced tokens and thoughts do not count. Set on the last output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
+    /// Log probabilities of the tokens of each text that was to be weighed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<Vec<f32>>,
+    /// The vector of the prompt, of length one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vector: Vec<f32>,
     /// Set on the last output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,

@@ -213,6 +213,21 @@ impl Timeline {
         }
     }
 
+    /// Takes back the last token, which was computed with a draft after it of which nothing was accepted.
+    pub(super) fn take_back(&mut self) {
+        self.tokens.pop();
+        self.cached -= 1;
+        self.state = Some(self.cached);
+        self.keep = 0;
+    }
+
+    /// The next tokens are all computed, whatever is known of them.
+    pub(super) fn forget(&mut self) {
+        self.cached = 0;
+        self.state = None;
+        self.slots = [None; SLOTS];
+    }
+
     /// Whether all tokens but the last are computed.
     pub(super) fn lacks_one(&self) -> bool {
         self.cached + 1 == self.tokens.len()

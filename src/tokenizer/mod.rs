@@ -100,7 +100,13 @@ impl Tokenizer {
     /// The ids of `text`, nothing added. The names of control tokens are those tokens if `special`, else
     /// plain text. User-defined tokens are always found.
     pub fn encode(&self, text: &str, special: bool) -> Vec<u32> {
-        self.encode_reading(text, Reading::Whole { special })
+        self.encode_reading(text, Reading::Whole { special }, true)
+    }
+
+    /// The ids of a text that goes on from another: as [`Tokenizer::encode`] without control tokens, and without the
+    /// space that some vocabularies put before a text.
+    pub fn encode_continuation(&self, text: &str) -> Vec<u32> {
+        self.encode_reading(text, Reading::Whole { special: false }, false)
     }
 
     /// The ids of a prompt in parts, nothing added: as of one text, for merges do not stop at the borders of
@@ -122,15 +128,15 @@ impl Tokenizer {
                 _ => trusted.push(start..text.len()),
             }
         }
-        self.encode_reading(&text, Reading::Trusted(&trusted))
+        self.encode_reading(&text, Reading::Trusted(&trusted), true)
     }
 
-    fn encode_reading(&self, text: &str, reading: Reading<'_>) -> Vec<u32> {
+    /// `begins`: whether the text begins here.
+    fn encode_reading(&self, text: &str, reading: Reading<'_>, mut begins: bool) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3);
         let mut scratch = Scratch::default();
         let mut buffer = String::new();
         // SentencePiece puts a space before the text and after every special token.
-        let mut begins = true;
         for fragment in self.specials.partition(&self.vocab, text, reading) {
             match fragment {
                 Fragment::Token(id) => {

@@ -123,6 +123,9 @@ fn until_needed(
                 all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
                 all.drafted += output.drafted;
                 all.accepted += output.accepted;
+                all.forced += output.forced;
+                all.skipped_rows += output.skipped_rows;
+                all.confidence = output.confidence;
                 all.finish_reason = output.finish_reason;
                 if stop(all) {
                     return Ok(Event::Output);

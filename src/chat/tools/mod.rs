@@ -5,6 +5,7 @@
 
 mod end;
 mod gemma;
+mod grammar;
 mod json;
 mod mistral;
 mod pythonic;
@@ -13,6 +14,7 @@ mod qwen_xml;
 use serde_json::Value;
 
 pub(crate) use end::{End, Scan};
+pub use grammar::{CallPattern, Callable};
 
 /// One call of a tool, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,7 +89,7 @@ fn schema_of<'a>(name: &str, tools: Option<&'a Value>) -> Option<&'a Value> {
 }
 
 /// The type names that a property's schema allows; empty when it does not say.
-fn types_of(schema: &Value) -> Vec<&str> {
+pub(super) fn types_of(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),

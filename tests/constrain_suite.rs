@@ -1,0 +1,204 @@
+//! The published JSON-Schema-Test-Suite, draft 2020-12: every valid datum of a schema that we accept can be written, no
+//! invalid one can.
+
+#![cfg(not(target_family = "wasm"))]
+
+#[path = "support/walk.rs"]
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fanlight::Kind;
+use fanlight::constrain::{Constraint, Grammar};
+use serde_json::{Map, Value};
+use walk::Words;
+
+#[derive(Default, Debug)]
+struct Tally {
+    schemas: usize,
+    accepted: usize,
+    valid: usize,
+    written: usize,
+    invalid: usize,
+    kept_out: usize,
+    notes: Vec<String>,
+}
+
+#[test]
+fn suite() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/json-schema/tests/draft2020-12");
+    if !folder.exists() {
+        println!("SKIPPED: {} is absent", folder.display());
+        return;
+    }
+    let words = Words::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models/tiny-chat-q8_0.gguf"));
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for path in files(&folder) {
+        let name = path.strip_prefix(&folder).unwrap().display().to_string();
+        let groups: Vec<Value> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let tally = tallies.entry(name).or_default();
+        for group in groups {
+            tally.schemas += 1;
+            let grammar = Grammar::json(group["schema"].clone());
+            match Constraint::new(&words.vocabulary, &grammar) {
+                Ok(_) => tally.accepted += 1,
+                Err(error) => {
+                    assert_eq!(error.kind, Kind::Schema);
+                    tally.notes.push(format!(
+                        "  refused {}: {}",
+                        group["description"],
+                        error.message.chars().take(150).collect::<String>()
+                    ));
+                    continue;
+                }
+            }
+            for test in group["tests"].as_array().unwrap() {
+                let can = spellings(&test["data"])
+                    .iter()
+                    .any(|text| words.writes(&grammar, text).unwrap_or(false));
+                let valid = test["valid"] == true;
+                if valid {
+                    tally.valid += 1;
+                    tally.written += usize::from(can);
+                } else {
+                    tally.invalid += 1;
+                    tally.kept_out += usize::from(!can);
+                }
+                if can != valid {
+                    tally.notes.push(
+                        format!(
+                            "  {} / {}: {} valid={valid} can={can} schema {}",
+                            group["description"], test["description"], test["data"], group["schema"]
+                        )
+                        .chars()
+                        .take(400)
+                        .collect(),
+                    );
+                }
+            }
+        }
+    }
+    for (name, t) in &tallies {
+        println!(
+            "{name}: {}/{} schemas, valid {}/{}, invalid {}/{}",
+            t.accepted, t.schemas, t.written, t.valid, t.kept_out, t.invalid
+        );
+        for n in &t.notes {
+            println!("{n}");
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            out.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "json") {
+            out.push(path);
+        }
+    }
+    out.sort();
+    out
+}
+
+/// The texts of a value: all orders of keys, whole numbers with and without a fraction.
+fn spellings(value: &Value) -> Vec<String> {
+    const MOST: usize = 200;
+    match value {
+        Value::Number(n) => {
+            let mut out = vec![n.to_string()];
+            if let Some(x) = n.as_f64()
+                && x.fract() == 0.0
+                && x.abs() < 1e18
+            {
+                out.push(format!("{}", x as i64));
+                out.push(format!("{:.1}", x));
+            }
+            if let Some(x) = n.as_f64()
+                && x.abs() < 1e-3
+            {
+                out.push(format!("{x}"));
+            }
+            if let Some(x) = n.as_f64()
+                && x.abs() >= 1e18
+            {
+                out.push(format!("{x:.0}"));
+                out.push(format!("{x:.1}"));
+            }
+            out.dedup();
+            out
+        }
+        Value::Array(values) => {
+            let mut out = vec![String::new()];
+            for value in values {
+                out = out
+                    .iter()
+                    .flat_map(|begin| {
+                        spellings(value).into_iter().map(move |s| {
+                            if begin.is_empty() {
+                                s
+                            } else {
+                                format!("{begin}, {s}")
+                            }
+                        })
+                    })
+                    .take(MOST)
+                    .collect();
+            }
+            out.into_iter().map(|s| format!("[{s}]")).collect()
+        }
+        Value::Object(object) => orders(object)
+            .into_iter()
+            .take(MOST)
+            .flat_map(|keys| {
+                let mut out = vec![String::new()];
+                for key in keys {
+                    let name = Value::from(key.as_str()).to_string();
+                    out = out
+                        .iter()
+                        .flat_map(|begin| {
+                            spellings(&object[key]).into_iter().map({
+                                let name = name.clone();
+                                move |s| {
+                                    if begin.is_empty() {
+                                        format!("{name}: {s}")
+                                    } else {
+                                        format!("{begin}, {name}: {s}")
+                                    }
+                                }
+                            })
+                        })
+                        .take(MOST)
+                        .collect();
+                }
+                out.into_iter().map(|s| format!("{{{s}}}")).collect::<Vec<_>>()
+            })
+            .take(MOST)
+            .collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+fn orders(object: &Map<String, Value>) -> Vec<Vec<&String>> {
+    let keys: Vec<&String> = object.keys().collect();
+    if keys.len() > 5 {
+        return vec![keys];
+    }
+    let mut out = vec![vec![]];
+    for _ in 0..keys.len() {
+        out = out
+            .iter()
+            .flat_map(|begin: &Vec<&String>| {
+                keys.iter()
+                    .filter(|k| !begin.contains(k))
+                    .map(|k| [begin.clone(), vec![*k]].concat())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+    }
+    out
+}
