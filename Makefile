@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines soak bench bench-peers golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines soak bench bench-peers constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -84,6 +84,10 @@ bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fan
 	@mkdir -p build && rm -rf build/peer-bench && cp -R $(PEERS) build/peer-bench && chmod -R u+w build/peer-bench
 	@$(STEP) "Installing the peers" npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error
 	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url www/bench.html $(ARGS)
+
+constrain: node_modules/.package-lock.json ## 10,000 random schemas, answered at temperature 1 and validated: ARGS='--count N'
+	@node tools/constrain.mjs --count 2500 $(ARGS) $(wildcard ../shared/fixtures/arch/qwen3/model-f32.gguf ../shared/fixtures/arch/llama/model-f32.gguf \
+		../shared/fixtures/arch/qwen2/model-f32.gguf ../shared/fixtures/arch/qwen35/model-f32.gguf) www/models/tiny-chat-q8_0.gguf
 
 golden: ## how the recorded answers are made again
 	@cat tests/golden/README.md

@@ -1,11 +1,11 @@
 /** The small verbs: classify, extract, embed, rerank, score. Each is one or more requests to the engine. */
 
-import type { Crew } from './client.js';
 import type { GenerateRequest, OutputEvent } from './engine.js';
 import { aborted, FanlightError, invalidArgument } from './errors.js';
 import type { ChatMessage } from './openai.js';
 import { checkDepth, checkSignal, flag, known, localTime, number } from './params.js';
 import { type BatchProgress, Results } from './results.js';
+import type { Answering } from './session.js';
 
 // ---- What callers see ------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ const MOST_LABELS = 1000;
 
 /** What the verbs need of a model. */
 export interface Verbs {
-  readonly crew: Crew;
+  readonly crew: Answering;
   readonly contextLength: number;
   /** The model's file says how its vectors are pooled: it is made for embeddings. */
   readonly embeds: boolean;
@@ -309,7 +309,7 @@ async function fitting(
 
 /** One request; what it brought. */
 async function run(
-  crew: Crew,
+  crew: Answering,
   request: Partial<GenerateRequest>,
   signal: AbortSignal | undefined,
 ): Promise<OutputEvent> {

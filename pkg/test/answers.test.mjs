@@ -217,6 +217,7 @@ test('a whole chat answer has the shape that clients know', async (t) => {
     object: 'chat.completion',
     model: 'Fake',
     served_by: 'device',
+    confidence: 0.5,
     choices: [
       {
         index: 0,

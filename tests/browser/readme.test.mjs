@@ -49,8 +49,9 @@ async function said(t, telling) {
   const lines = [];
   tab.on('console', (message) => lines.push(message.text()));
   tab.on('pageerror', (error) => lines.push(String(error)));
+  const failed = new Promise((_, reject) => tab.once('pageerror', reject));
   await tab.goto(`${server.url}readme/`);
-  await tab.waitForEvent('console', { predicate: (message) => message.text() === 'the end' });
+  await Promise.race([tab.waitForEvent('console', { predicate: (message) => message.text() === 'the end' }), failed]);
   return lines;
 }
 
@@ -79,4 +80,22 @@ test('the example with the Prompt API works', async (t) => {
 
 test('the example with the openai client works', async (t) => {
   assert.ok((await said(t, "from 'openai'")).includes(await recorded('poem')));
+});
+
+test('the example of a text as JSON works', async (t) => {
+  const lines = await said(t, 'model.extract');
+  assert.match(lines.join('\n'), /^(EUR|USD|CHF) \d/m);
+});
+
+test('the example of classes works', async (t) => {
+  const lines = await said(t, 'model.classify');
+  assert.match(lines.join('\n'), /^(billing|delivery|praise) 0\.\d/m);
+  assert.equal(lines.filter((line) => /^(billing|praise) (0\.\d|1$)/.test(line)).length >= 2, true, lines.join('\n'));
+});
+
+test('the example of vectors, ranks and likelihoods works', async (t) => {
+  const lines = await said(t, 'model.embed');
+  assert.ok(lines.some((line) => /^\d+ -?0\.\d/.test(line)), lines.join('\n'));
+  assert.ok(lines.some((line) => /^(We open|Parcels can).* 0\.\d/.test(line)), lines.join('\n'));
+  assert.ok(lines.some((line) => /^-\d/.test(line)), lines.join('\n'));
 });

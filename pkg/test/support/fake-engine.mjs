@@ -191,7 +191,7 @@ export class FakeEngine {
       if (token === tokens - 1 && what === 'refuse') throw { code: 'template', message: 'Refused.' };
       if (this.shard === 0) {
         const first = token === 0 && { promptTokens: 5, cachedTokens: 2 };
-        const last = token === tokens - 1 && { finishReason: /** @type {const} */ ('stop') };
+        const last = token === tokens - 1 && { confidence: 0.5, finishReason: /** @type {const} */ ('stop') };
         this.output = { text: `t${token} `, tokens: [token], ...first, ...last };
         yield Step.Output;
       }
