@@ -1,6 +1,7 @@
 //! The work behind classify, score, embed and rerank: how likely texts are after a prompt, and the vector of a text.
 
 use fanlight::Kind;
+use fanlight::kernels::cache::KvType;
 use fanlight::model::Options;
 use fanlight::session::Output;
 use serde_json::json;
@@ -107,7 +108,11 @@ fn a_vector_is_that_of_the_reference() {
         .collect();
     let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
     for shards in [1, 2] {
-        let mut engine = Engine::load(&folder.join("model-f32.gguf"), shards, Options::default()).unwrap();
+        let options = Options {
+            kv_type: KvType::F32,
+            ..Options::default()
+        };
+        let mut engine = Engine::load(&folder.join("model-f32.gguf"), shards, options).unwrap();
         for _ in 0..2 {
             let output = engine
                 .run(request(json!({"promptTokens": ids, "embed": true})), never)

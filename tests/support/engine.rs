@@ -126,6 +126,8 @@ fn until_needed(
                 all.forced += output.forced;
                 all.skipped_rows += output.skipped_rows;
                 all.confidence = output.confidence;
+                all.scores.append(&mut output.scores);
+                all.vector.append(&mut output.vector);
                 all.finish_reason = output.finish_reason;
                 if stop(all) {
                     return Ok(Event::Output);
