@@ -59,7 +59,7 @@ impl Info {
             trained_context_length: model.hyper.context_length,
             quantization: quantization(gguf),
             vocabulary_size: model.hyper.vocabulary,
-            pooling: Pooling::named(&gguf.metadata, &model.hyper.architecture.to_string()),
+            pooling: Pooling::named(&gguf.metadata, model.hyper.architecture),
             block_count: model.hyper.block_count,
             kv_type: cache.kind().name(),
             kernel: match model.form() {

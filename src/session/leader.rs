@@ -112,7 +112,7 @@ impl Leader {
             lookup: None,
             answer: None,
             task: None,
-            pooling: Pooling::read(&gguf.metadata, &model.hyper.architecture.to_string()),
+            pooling: Pooling::read(&gguf.metadata, model.hyper.architecture),
             width: model.hyper.embedding_length,
             output: Output::default(),
             requests: 0,
