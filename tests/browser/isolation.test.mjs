@@ -22,7 +22,8 @@ test('the service worker isolates a page whose host sends no headers', async (t)
   const { context } = await launch(t);
   const lab = new Lab(await context.newPage());
   await lab.page.goto(`${server.url}site/`);
-  await lab.page.waitForFunction('globalThis.crossOriginIsolated && globalThis.lab');
+  const ready = () => globalThis.crossOriginIsolated && 'lab' in globalThis;
+  while (!(await lab.page.evaluate(ready).catch(() => false))) await lab.page.waitForTimeout(50); // it loads once more meanwhile
   const { info } = await lab.load(TINY, { threads: 2 });
   assert.equal(info.transport, 'shared');
   assert.match(await lab.ask('What is Fanlight?'), /^Fanlight runs/);
