@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines soak bench bench-peers constrain golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak bench bench-peers constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -68,6 +68,10 @@ e2e-engines: wasm tsc ## the same in Firefox and WebKit, where they are installe
 	@$(STEP) "Installing what drives Firefox" npm ci --prefix tests/engines --no-fund --no-audit --loglevel=error
 	@ENGINE=firefox node tools/test.mjs browser
 	@ENGINE=webkit node tools/test.mjs browser
+
+bundlers: e2e-tools wasm js ## the packed package in Vite, webpack, without a bundler and under server-side rendering; publint, attw
+	@$(STEP) "Installing the bundlers" npm ci --prefix tests/bundlers --no-fund --no-audit --loglevel=error
+	@node --test --test-timeout=600000 tests/bundlers/bundlers.test.mjs
 
 soak: e2e-tools wasm js ## kills, aborts, flipped bits and memory, for as long as it takes: ARGS='kills --times 50'
 	@node tools/soak.mjs $(ARGS)
