@@ -32,6 +32,39 @@ async function clients(t) {
   return { lab, chat, quiet };
 }
 
+/** What an answer must look like. It is none that this model would give by itself. */
+const schema = {
+  type: 'object',
+  properties: {
+    city: { type: 'string', maxLength: 12 },
+    days: { type: 'integer', minimum: 1, maximum: 9 },
+    sky: { enum: ['sunny', 'grey'] },
+  },
+  required: ['city', 'days', 'sky'],
+  additionalProperties: false,
+};
+
+/** @param {any} value */
+function obeys(value) {
+  assert.deepEqual(Object.keys(value).sort(), ['city', 'days', 'sky']);
+  assert.ok(typeof value.city === 'string' && value.city.length <= 12, JSON.stringify(value));
+  assert.ok(Number.isInteger(value.days) && value.days >= 1 && value.days <= 9, JSON.stringify(value));
+  assert.ok(['sunny', 'grey'].includes(value.sky), JSON.stringify(value));
+}
+
+/** Vectors of two texts: of the same length, each of length one, and not the same. @param {number[][]} vectors */
+function areVectors([first = [], second = []]) {
+  assert.equal(first.length, second.length);
+  assert.ok(first.length > 8);
+  for (const vector of [first, second]) {
+    const length = Math.hypot(...vector);
+    assert.ok(Math.abs(length - 1) < 1e-3, `${length}`);
+  }
+  assert.notDeepEqual(first, second);
+}
+
+const input = ['The parcel came late.', 'What a fine day!'];
+
 /** What is asked, and what has to come. @param {(name: string) => any} chat */
 function weather(chat) {
   const { messages, tools, message } = chat('tool-call');
@@ -61,6 +94,13 @@ test('the official openai client works unchanged', async (t) => {
   assert.deepEqual(JSON.parse(called.choices[0].message.tool_calls[0].function.arguments), args);
   assert.equal(called.choices[0].finish_reason, 'tool_calls');
   assert.deepEqual(await lab.get('openaiRunTools', ask), { content: answer, calls: [args] });
+
+  obeys(await lab.get('openaiJson', { messages, schema }));
+  const forced = await lab.get('openaiForced', { messages, tools: ask.tools });
+  assert.equal(typeof JSON.parse(forced.choices[0].message.tool_calls[0].function.arguments).city, 'string');
+  const [base64, plain] = await lab.get('openaiEmbed', { input });
+  areVectors(base64);
+  assert.deepEqual(base64, plain);
 
   const text1 = await lab.get('openaiComplete', { prompt: 'Fanlight', max_tokens: 3 });
   assert.equal(text1.object, 'text_completion');
@@ -92,6 +132,8 @@ test('the Vercel AI SDK works unchanged', async (t) => {
   assert.equal(pieces.join(''), message.content);
   const { ask, args, answer } = weather(chat);
   assert.deepEqual(await lab.get('sdkTools', ask), { text: answer, calls: [args], steps: 2 });
+  obeys(await lab.get('sdkJson', { prompt, schema }));
+  areVectors(await lab.get('sdkEmbed', { input }));
   assert.match((await lab.fail('sdkAbort', { prompt, ms: 5 })).name, /Abort|Timeout/);
   quiet();
 });
@@ -106,6 +148,8 @@ test('LangChain works unchanged', async (t) => {
   assert.equal(pieces.join(''), message.content);
   const { ask, args, answer } = weather(chat);
   assert.deepEqual(await lab.get('chainTools', ask), { calls: [args], content: answer });
+  obeys(await lab.get('chainJson', { prompt, schema }));
+  areVectors(await lab.get('chainEmbed', { input }));
   assert.match((await lab.fail('chainAbort', { prompt, ms: 5 })).message, /abort|timeout|timed out/i);
   quiet();
 });

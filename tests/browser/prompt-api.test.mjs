@@ -119,6 +119,22 @@ test('initial prompts, appended turns and tools are heard', async (t) => {
   });
 });
 
+test('answers obey a schema or a regular expression', async (t) => {
+  const { page: tab } = await page(t);
+  const found = await tab.evaluate(async () => {
+    const { LanguageModel } = /** @type {Any} */ (globalThis);
+    const session = await LanguageModel.create();
+    const schema = { type: 'object', properties: { good: { type: 'boolean' } }, required: ['good'], additionalProperties: false };
+    const json = await session.prompt('Is it good?', { responseConstraint: schema });
+    const word = await session.prompt('Which colour?', { responseConstraint: /(RED|green|blue) \d\d/i, omitResponseConstraintInput: true });
+    const wrong = await session.prompt('?', { responseConstraint: { type: 'nothing' } }).catch((/** @type {Any} */ error) => error.name);
+    return { json, word, wrong };
+  });
+  assert.equal(typeof JSON.parse(found.json).good, 'boolean');
+  assert.match(found.word, /^(RED|green|blue) \d\d$/i);
+  assert.equal(found.wrong, 'NotSupportedError');
+});
+
 test('a full context drops the oldest turns, and tells', async (t) => {
   const { page: tab } = await page(t, { contextLength: 160 });
   const found = await tab.evaluate(async () => {

@@ -3,8 +3,8 @@
 
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { AIMessage, HumanMessage, ToolMessage } from '@langchain/core/messages';
-import { ChatOpenAI } from '@langchain/openai';
-import { generateText, jsonSchema, stepCountIs, streamText, tool } from 'ai';
+import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai';
+import { embedMany, generateText, jsonSchema, Output, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 import { Fanlight } from '/pkg/dist/index.js';
 
@@ -61,6 +61,24 @@ globalThis.lab = {
       return { content: await runner.finalContent(), calls };
     }),
   openaiComplete: (params) => settle(() => openai().completions.create({ model: 'any', temperature: 0, ...params })),
+  openaiJson: ({ messages, schema }) =>
+    settle(async () => {
+      const response_format = { type: 'json_schema', json_schema: { name: 'answer', strict: true, schema } };
+      const completion = await openai().chat.completions.parse(request(messages, { response_format }));
+      return completion.choices[0].message.parsed;
+    }),
+  openaiForced: ({ messages, tools }) =>
+    settle(() => openai().chat.completions.create(request(messages, { tools, tool_choice: 'required' }))),
+  /** As the client asks by itself (base64), and as plain numbers. */
+  openaiEmbed: ({ input }) =>
+    settle(async () => {
+      const { embeddings } = openai();
+      const [own, plain] = [
+        await embeddings.create({ model: 'any', input }),
+        await embeddings.create({ model: 'any', input, encoding_format: 'float' }),
+      ];
+      return [own, plain].map(({ data }) => data.map(({ embedding }) => Array.from(embedding)));
+    }),
   openaiModels: () => settle(async () => (await openai().models.list()).data),
   openaiAbort: ({ messages, after }) =>
     settle(async () => {
@@ -111,6 +129,17 @@ globalThis.lab = {
       });
       return { text, calls, steps: steps.length };
     }),
+  sdkJson: ({ prompt, schema }) =>
+    settle(async () => {
+      const provider = createOpenAICompatible({
+        ...{ name: 'fanlight', baseURL, fetch: model.fetch, supportsStructuredOutputs: true },
+      });
+      const wanted = Output.object({ schema: jsonSchema(schema) });
+      const { output } = await generateText({ model: provider('any'), prompt, temperature: 0, output: wanted });
+      return output;
+    }),
+  sdkEmbed: ({ input }) =>
+    settle(async () => (await embedMany({ model: sdk().textEmbeddingModel('any'), values: input })).embeddings),
   sdkAbort: ({ prompt, ms }) =>
     settle(() => {
       const abortSignal = AbortSignal.timeout(ms);
@@ -133,6 +162,13 @@ globalThis.lab = {
       const turn = new AIMessage({ content: first.content, tool_calls: first.tool_calls });
       const second = await bound.invoke([new HumanMessage(prompt), turn, ...told]);
       return { calls: first.tool_calls.map(({ args }) => args), content: second.content };
+    }),
+  chainJson: ({ prompt, schema }) =>
+    settle(() => langchain().withStructuredOutput(schema, { name: 'answer', method: 'jsonSchema' }).invoke(prompt)),
+  chainEmbed: ({ input }) =>
+    settle(() => {
+      const embeddings = new OpenAIEmbeddings({ model: 'any', apiKey: 'none', configuration: { baseURL, fetch: model.fetch } });
+      return embeddings.embedDocuments(input);
     }),
   chainAbort: ({ prompt, ms }) =>
     settle(() => langchain({ maxRetries: 0 }).invoke(prompt, { signal: AbortSignal.timeout(ms) })),
