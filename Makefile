@@ -78,6 +78,7 @@ soak: e2e-tools wasm js ## kills, aborts, flipped bits and memory, for as long a
 
 e2e-tools: node_modules/.package-lock.json
 	@$(STEP) "Looking for Chromium" tools/chromium.sh
+	@$(STEP) "Looking for the data that reading images needs" tools/tessdata.sh
 
 bench: ## time the kernels, after checking their answers
 	@$(STEP) "Running the benches" cargo bench --locked

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Brings what the page needs from elsewhere into www/vendor/, and makes a static site of it all.
 
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,18 +9,27 @@ import { parseArgs } from 'node:util';
 import { build, transform } from 'esbuild';
 
 const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (made smaller), marked and DOMPurify
-(Markdown to safe elements), and the list of files that an offline page needs
+(Markdown to safe elements), tesseract.js (text from images), and the list of files that an offline page needs
 
   --out DIR   also copies the whole site, ready for any static host, to DIR, which is emptied first
   --help      this text
-`;
+
+The language data of tesseract.js (eng.traineddata) is taken from TESSDATA, or from Debian's package tesseract-ocr-eng; without
+it the page reads text, but no images.`;
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const WWW = path.join(ROOT, 'www');
 const VENDOR = path.join(WWW, 'vendor');
 const MODULES = path.join(ROOT, 'node_modules');
+const TESSDATA = [
+  process.env.TESSDATA ?? '',
+  '/usr/share/tesseract-ocr/5/tessdata',
+  '/usr/share/tesseract-ocr/4.00/tessdata',
+  '/usr/share/tessdata',
+];
+
 /** Loaded only when they are used, so they are not part of the first visit. */
-const LATER = /^(models|examples)\/|\.txt$/;
+const LATER = /^(models|vendor\/ocr|examples)\/|\.txt$/;
 
 async function fillVendor() {
   await rm(VENDOR, { recursive: true, force: true });
@@ -27,6 +37,7 @@ async function fillVendor() {
   await copyPackage();
   await bundle('marked', 'marked/lib/marked.d.ts', 'Marked');
   await bundle('dompurify', 'dompurify/dist/purify.es.d.mts', 'default');
+  await copyOcr();
   await writeLicences();
   const files = (await pageFiles()).filter((file) => !LATER.test(file));
   await writeFile(path.join(VENDOR, 'files.json'), `${JSON.stringify(files, null, 1)}\n`);
@@ -70,9 +81,24 @@ async function bundle(name, types, exported) {
   await cp(path.join(MODULES, types), outfile.replace(/\.js$/, '.d.ts'));
 }
 
+/** The reader of images: its code, the builds of its engine that browsers with SIMD use, and the data of one language. */
+async function copyOcr() {
+  const ocr = path.join(VENDOR, 'ocr');
+  await mkdir(ocr, { recursive: true });
+  await cp(path.join(MODULES, 'tesseract.js/dist/tesseract.esm.min.js'), path.join(ocr, 'tesseract.js'));
+  await cp(path.join(MODULES, 'tesseract.js/dist/worker.min.js'), path.join(ocr, 'worker.js'));
+  for (const build of ['simd-lstm', 'relaxedsimd-lstm', 'lstm']) {
+    const name = `tesseract-core-${build}.wasm.js`;
+    await cp(path.join(MODULES, 'tesseract.js-core', name), path.join(ocr, name));
+  }
+  const data = TESSDATA.map((folder) => path.join(folder, 'eng.traineddata')).find((file) => existsSync(file));
+  if (data) await cp(data, path.join(ocr, 'eng.traineddata'), { dereference: true });
+  else console.log('site.mjs: no eng.traineddata here (package tesseract-ocr-eng): the page will not read images');
+}
+
 /** What the authors of the libraries ask for: their licences go where their code goes. */
 async function writeLicences() {
-  const parts = ['marked', 'dompurify'].map(async (name) => {
+  const parts = ['marked', 'dompurify', 'tesseract.js', 'tesseract.js-core'].map(async (name) => {
     const { version, homepage } = JSON.parse(await readFile(path.join(MODULES, name, 'package.json'), 'utf8'));
     const file = (await readdir(path.join(MODULES, name))).find((each) => /^licen[cs]e/i.test(each));
     const text = file ? await readFile(path.join(MODULES, name, file), 'utf8') : '';

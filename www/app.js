@@ -2,9 +2,11 @@
 
 import { setUpBench } from './bench-room.js';
 import { setUpChat } from './chat.js';
+import { setUpClassify } from './classify.js';
 import { setUpDrop } from './drop.js';
 import { find } from './dom.js';
 import { engine } from './engine.js';
+import { setUpExtract } from './extract.js';
 import { setUpLoading } from './loading.js';
 import { setUpOffline } from './offline.js';
 import { setUpPrivate } from './private.js';
@@ -14,6 +16,8 @@ import { firstChoice, setUpShelf } from './shelf.js';
 
 setUpLoading();
 setUpChat();
+setUpExtract();
+setUpClassify();
 setUpBench();
 setUpDrop();
 setUpShelf((choice) => void engine.load(choice));

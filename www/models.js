@@ -7,6 +7,7 @@
  * @property {string} url
  * @property {number} bytes
  * @property {string[]} [suggestions] what to ask it first
+ * @property {boolean} [recites] it only knows some answers by heart: nothing for documents
  */
 
 /** The model that is part of this page: loaded when nobody chooses another. @type {KnownModel} */
@@ -15,6 +16,7 @@ export const builtIn = {
   about: 'Part of this page. Knows twenty answers by heart, and shows that everything works.',
   url: 'models/tiny-chat-q8_0.gguf',
   bytes: 2_355_936,
+  recites: true,
   suggestions: ['What is Fanlight?', 'How do I start?', 'Is my text private?', 'Recite a poem.'],
 };
 

@@ -60,6 +60,13 @@ export function setUpShelf(onChoose) {
       `Models take ${bytes(modelBytes)} in this browser` + (quota ? `, of ${bytes(quota)} that this site may use.` : '.');
   };
 
+  for (const hint of document.querySelectorAll('.hint')) {
+    hint.querySelector('button')?.addEventListener('click', () => find('choose', HTMLButtonElement).click());
+    engine.addEventListener('change', () => {
+      const recites = knownModels.some(({ url, recites }) => recites && url === engine.choice?.source);
+      if (hint instanceof HTMLElement) hint.hidden = !recites || engine.status !== 'ready';
+    });
+  }
   show([]);
   find('choose', HTMLButtonElement).addEventListener('click', () => {
     dialog.showModal();

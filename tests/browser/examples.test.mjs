@@ -64,7 +64,7 @@ async function bundled(t, contents) {
 test('no example is longer than 60 lines', async () => {
   const entries = await readdir(EXAMPLES, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
-  assert.ok(files.length >= 3);
+  assert.ok(files.length >= 5);
   for (const file of files) assert.ok((await readFile(file, 'utf8')).split('\n').length <= 61, file);
 });
 
@@ -74,6 +74,30 @@ test('tools.html: the model calls a function of the page', async (t) => {
   await page.waitForFunction(() => (document.querySelector('#answer')?.textContent ?? '').length > 1);
   assert.equal(await page.textContent('#calls li'), 'get_weather: Lisbon');
   assert.equal(await page.textContent('#answer'), await recorded('tool-answer'));
+});
+
+test('receipt.html: a receipt becomes JSON', async (t) => {
+  const page = await open(t, 'receipt.html');
+  await page.click('#read:enabled');
+  await page.waitForFunction(() => document.title !== 'Receipt to JSON');
+  const found = JSON.parse(String(await page.textContent('#json')));
+  assert.deepEqual(Object.keys(found), ['merchant', 'date', 'total', 'currency']);
+});
+
+test('classify.html: a message gets its class', async (t) => {
+  const page = await open(t, 'classify.html');
+  await page.click('#send:enabled');
+  await page.waitForFunction(() => document.querySelector('#goes')?.textContent);
+  assert.match(String(await page.textContent('#goes')), /^This goes to (accounts|the developers|the warehouse|everybody) \(\d+ % sure\)\.$/);
+});
+
+test('search.html: a paragraph finds itself', async (t) => {
+  const page = await open(t, 'search.html');
+  const text = 'A download that was interrupted goes on where it was.';
+  await page.fill('#query', text);
+  await page.click('#search:enabled');
+  assert.equal(await page.textContent('#found li:first-child'), `1.00 ${text}`);
+  assert.equal(await page.locator('#found li').count(), 3);
 });
 
 test('openai.js: the official client, unchanged', async (t) => {

@@ -11,7 +11,7 @@ import { launch, ROOT, serve } from './support/browser.mjs';
 import { folderOf } from './support/files.mjs';
 import { keptForLater, ready } from './support/page.mjs';
 
-const ROOMS = ['chat', 'bench'];
+const ROOMS = ['chat', 'extract', 'classify', 'bench'];
 const PANELS = ['choose', 'open-settings', 'open-private'];
 const AXE = await readFile(path.join(ROOT, 'node_modules/axe-core/axe.min.js'), 'utf8');
 
@@ -30,9 +30,23 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await page.fill('#question', 'How do I use Fanlight in my own page?');
     await page.keyboard.press('Enter');
     await page.waitForSelector('.answer:not([aria-busy])');
+    /** With something to look at. @type {Record<string, () => Promise<unknown>>} */
+    const fill = {
+      extract: async () => {
+        await page.click('#doc-samples button:has-text("card")');
+        await page.click('#extract-start');
+        await page.waitForSelector('#extract-result dl');
+        await page.waitForSelector('#extract-stop', { state: 'hidden' });
+      },
+      classify: async () => {
+        await page.click('#classify-start');
+        await page.waitForSelector('.bars li');
+      },
+    };
     for (const room of ROOMS) {
       await page.click(`nav a[href="#/${room}"]`);
       await page.waitForSelector(`#${room}:not([hidden])`);
+      await fill[room]?.();
       await check(room);
       await page.setViewportSize({ width: 360, height: 740 });
       assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, room);

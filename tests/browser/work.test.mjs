@@ -1,0 +1,144 @@
+// The rooms Extract and Classify, driven as a visitor drives them.
+
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { test } from 'node:test';
+import { readCsv } from '../../www/csv.js';
+import { launch, ROOT, serve } from './support/browser.mjs';
+import { keptForLater, ready } from './support/page.mjs';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const KEYS = ['name', 'title', 'company', 'email', 'phone'];
+
+/** @param {import('node:test').TestContext} t @param {string} room */
+async function open(t, room) {
+  const server = await serve(t);
+  const { context } = await launch(t, { viewport: { width: 1280, height: 900 } });
+  const page = await ready(context, `${server.url}www/#/${room}`);
+  return { server, page };
+}
+
+/** What a button saves. @param {Page} page @param {string} button */
+async function saved(page, button) {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
+  return readFile(await download.path(), 'utf8');
+}
+
+/** Until nothing is being worked on; fails with the problem that is shown. @param {Page} page @param {string} stop */
+async function done(page, stop) {
+  await page.waitForSelector(stop, { state: 'hidden' });
+  const problem = page.locator('.problem:visible');
+  if (await problem.count()) throw new Error(await problem.innerText());
+}
+
+/** @param {any} found as the schema of the business card wants it */
+function assertCard(found) {
+  assert.deepEqual(Object.keys(found), KEYS);
+  for (const value of Object.values(found)) assert.ok(value === null || (typeof value === 'string' && [...value].length <= 120));
+}
+
+test('a document becomes JSON that obeys the schema, also with the server gone and the page loaded again', async (t) => {
+  const { server, page } = await open(t, 'extract');
+  await page.click('#doc-samples button:has-text("card")');
+  await page.click('#extract-start');
+  await done(page, '#extract-stop');
+  assert.match(await page.innerText('#extract-facts'), /^\d+ tokens in [\d.]+ s · \d+ of them forced by the schema/);
+  assertCard(JSON.parse(await saved(page, '#extract-json')));
+  const tree = await page.locator('#extract-result > dl > dt').allInnerTexts();
+  assert.deepEqual(tree, KEYS);
+
+  await keptForLater(page);
+  await server.close();
+  await page.reload();
+  await page.click('#doc-samples button:has-text("card")');
+  await page.click('#extract-start:enabled');
+  await done(page, '#extract-stop');
+  assertCard(JSON.parse(await saved(page, '#extract-json')));
+});
+
+test('several documents, fields of one’s own, a schema of one’s own', async (t) => {
+  const { page } = await open(t, 'extract');
+  const names = ['one.txt', 'two.txt', 'three.txt'];
+  await page.setInputFiles(
+    '#doc-files',
+    names.map((name) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(`Shop ${name}, total 3.50`) })),
+  );
+  for (const name of ['items', 'tax', 'total', 'currency']) await page.click(`[aria-label="Remove ${name}"]`);
+  await page.click('#schema-add');
+  await page.keyboard.type('paid');
+  await page.selectOption('#schema-rows li:last-child select', 'boolean');
+  await page.click('#extract-start');
+  await done(page, '#extract-stop');
+  assert.deepEqual(await page.locator('.item span:last-child').allInnerTexts(), ['done', 'done', 'done']);
+  const rows = readCsv(await saved(page, '#extract-csv'));
+  assert.deepEqual(rows[0], ['document', 'merchant', 'date', 'paid']);
+  assert.deepEqual(rows.slice(1).map(([name]) => name), names);
+  assert.ok(rows.slice(1).every(([, , , paid]) => paid === '' || paid === 'true' || paid === 'false'));
+
+  await page.click('summary:has-text("As JSON Schema")');
+  await page.fill('#schema-text', '{"type": "object", "properties": {"ok": {"enum": ["yes"]}}, "required": ["ok"]');
+  await page.click('#extract-start');
+  await page.waitForSelector('#extract-problem:not([hidden])');
+  assert.match(await page.innerText('#extract-problem'), /The schema is not JSON/);
+  await page.fill('#schema-text', '{"type": "object", "properties": {"ok": {"enum": ["yes"]}}, "required": ["ok"], "additionalProperties": false}');
+  await page.click('#extract-start');
+  await done(page, '#extract-stop');
+  const found = JSON.parse(await saved(page, '#extract-json'));
+  assert.deepEqual(found, names.map((document) => ({ document, ok: 'yes' })));
+});
+
+test('an image is read in the page', async (t) => {
+  if (!existsSync(path.join(ROOT, 'www/vendor/ocr/eng.traineddata'))) {
+    return console.log('SKIPPED: the browser test that reads an image (no eng.traineddata on this machine)');
+  }
+  const { server, page } = await open(t, 'extract');
+  const drawn = await page.evaluate(() => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [640, 240];
+    const paper = canvas.getContext('2d');
+    if (!paper) throw new Error('no canvas');
+    paper.fillStyle = 'white';
+    paper.fillRect(0, 0, 640, 240);
+    paper.fillStyle = 'black';
+    paper.font = '40px sans-serif';
+    ['Harbour Street Bakery', 'Rye bread 3.80', 'TOTAL 14.05'].forEach((line, at) => paper.fillText(line, 30, 60 + 65 * at));
+    return canvas.toDataURL('image/png').split(',')[1] ?? '';
+  });
+  assert.ok(!server.requests.some(({ path }) => path.includes('/ocr/'))); // not before it is needed
+  await page.setInputFiles('#doc-files', { name: 'receipt.png', mimeType: 'image/png', buffer: Buffer.from(drawn, 'base64') });
+  await page.waitForFunction(() => {
+    const text = document.querySelector('#doc-text');
+    return (text instanceof HTMLTextAreaElement && text.value.includes('TOTAL')) || document.querySelector('#item-problem:not([hidden])');
+  });
+  assert.equal((await page.inputValue('#doc-text')).replace(/\s+/g, ' '), 'Harbour Street Bakery Rye bread 3.80 TOTAL 14.05');
+});
+
+test('a text gets its label with probabilities, and so do the rows of a table', async (t) => {
+  const { page } = await open(t, 'classify');
+  await page.fill('#labels', 'billing, bug, praise');
+  await page.fill('#class-text', 'I was charged twice.');
+  await page.click('#classify-start');
+  await page.waitForSelector('.bars li');
+  const shares = (await page.locator('.bars .share').allInnerTexts()).map(Number.parseFloat);
+  assert.equal(shares.length, 3);
+  assert.ok(Math.abs(shares.reduce((sum, share) => sum + share, 0) - 100) < 0.2, shares.join());
+  assert.deepEqual(shares, [...shares].sort((a, b) => b - a));
+  assert.deepEqual((await page.locator('.bars .name').allInnerTexts()).sort(), ['billing', 'bug', 'praise']);
+
+  const csv = 'id,message\n1,"It crashes, always"\n2,Thank you!\n3,Where is my money?\n';
+  await page.setInputFiles('#class-file', { name: 'messages.csv', mimeType: 'text/csv', buffer: Buffer.from(csv) });
+  assert.equal(await page.textContent('#classify-start'), 'Classify 3 rows');
+  await page.click('#classify-start');
+  await page.waitForFunction(() => document.querySelectorAll('#class-rows tr').length === 3);
+  await done(page, '#classify-stop');
+  const rows = readCsv(await saved(page, '#class-save'));
+  assert.deepEqual(rows[0], ['id', 'message', 'label', 'probability']);
+  assert.deepEqual(rows.slice(1).map(([id, message]) => [id, message]), [['1', 'It crashes, always'], ['2', 'Thank you!'], ['3', 'Where is my money?']]);
+  for (const [, , label = '', probability = ''] of rows.slice(1)) {
+    assert.ok(['billing', 'bug', 'praise'].includes(label));
+    assert.ok(Number(probability) >= 1 / 3 - 1e-3 && Number(probability) <= 1);
+  }
+});

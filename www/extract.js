@@ -1,0 +1,316 @@
+// The room that turns documents into JSON. What comes out obeys the schema, whatever the model would rather write.
+
+import { find, make } from './dom.js';
+import { takeDrops } from './drop.js';
+import { engine } from './engine.js';
+import { perSecond } from './format.js';
+import { jsonTree } from './json-tree.js';
+import { partialJson } from './partial-json.js';
+import { showProblem } from './rooms.js';
+import { documents as samples } from './samples.js';
+import { save } from './save.js';
+import { request } from './schema.js';
+import { currentSchema, setFields, setUpSchemaEditor } from './schema-editor.js';
+import { samplingOptions } from './settings.js';
+import { writeCsv } from './csv.js';
+
+/** @typedef {import('./vendor/fanlight/dist/index.js').Timings} Timings */
+/**
+ * A document, and what was found in it.
+ * @typedef {object} Item
+ * @property {string} name
+ * @property {string} text
+ * @property {Blob} [image] to be read first
+ * @property {'new' | 'reading' | 'working' | 'done' | 'stopped' | 'failed'} state
+ * @property {string} answer JSON, as far as it has come
+ * @property {string} facts
+ * @property {unknown} [error]
+ */
+
+const STATES = { new: 'waits', reading: 'reading the image', working: 'working', done: 'done', stopped: 'stopped', failed: 'failed' };
+
+const text = find('doc-text', HTMLTextAreaElement);
+const problem = find('extract-problem', HTMLDivElement);
+const start = find('extract-start', HTMLButtonElement);
+const stop = find('extract-stop', HTMLButtonElement);
+const files = find('doc-files', HTMLInputElement);
+const list = find('doc-list', HTMLUListElement);
+const result = find('extract-result', HTMLDivElement);
+
+/** @type {Item[]} */
+let items = [newItem('Text', '')];
+/** The one that is shown. */
+let shown = items[0];
+/** @type {AbortController | undefined} */
+let working;
+
+/** Wires the room. */
+export function setUpExtract() {
+  setUpSchemaEditor(() => {
+    for (const item of items) if (item.state !== 'new' && item !== working_()) forget(item);
+    update();
+  });
+  find('doc-samples', HTMLDivElement).append(
+    ...samples.map((sample) => {
+      const button = make('button', 'quiet', sample.name);
+      button.type = 'button';
+      button.addEventListener('click', () => {
+        setFields(sample.fields);
+        setItems([newItem(sample.name, sample.text)]);
+      });
+      return button;
+    }),
+  );
+  text.addEventListener('input', () => {
+    if (!shown) return;
+    shown.text = text.value;
+    forget(shown);
+    update();
+  });
+  files.addEventListener('change', () => {
+    void addFiles([...(files.files ?? [])]);
+    files.value = '';
+  });
+  takeDrops((dropped) => {
+    if (document.body.dataset['room'] !== 'extract' || dropped.some(({ name }) => name.endsWith('.gguf'))) return false;
+    void addFiles(dropped);
+    return true;
+  });
+  text.addEventListener('paste', (event) => {
+    const images = [...(event.clipboardData?.files ?? [])];
+    if (images.length === 0) return;
+    event.preventDefault();
+    void addFiles(images);
+  });
+  start.addEventListener('click', () => void extractAll());
+  stop.addEventListener('click', () => working?.abort());
+  find('extract-json', HTMLButtonElement).addEventListener('click', () => {
+    save('fanlight.json', 'application/json', `${JSON.stringify(results(), null, 2)}\n`);
+  });
+  find('extract-csv', HTMLButtonElement).addEventListener('click', () => save('fanlight.csv', 'text/csv', asCsv()));
+  const copy = find('extract-copy', HTMLButtonElement);
+  copy.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(JSON.stringify(results(), null, 2));
+    copy.textContent = 'Copied';
+    setTimeout(() => (copy.textContent = 'Copy'), 2000);
+  });
+  engine.addEventListener('change', update);
+  const [first] = samples;
+  if (first) {
+    setFields(first.fields);
+    setItems([newItem(first.name, first.text)]);
+  }
+}
+
+// ---- Documents -------------------------------------------------------------------------------------------------
+
+/** @param {string} name @param {string} text @param {Blob} [image] @returns {Item} */
+function newItem(name, text, image) {
+  return { name, text, ...(image && { image }), state: 'new', answer: '', facts: '' };
+}
+
+/** @param {Item[]} others */
+function setItems(others) {
+  working?.abort();
+  items = others;
+  show(items[0]);
+}
+
+/** Images are read when their turn comes; anything else is taken for text. @param {File[]} added */
+async function addFiles(added) {
+  const more = await Promise.all(
+    added.map(async (file) =>
+      file.type.startsWith('image/') ? newItem(file.name, '', file) : newItem(file.name, await file.text()),
+    ),
+  );
+  const kept = items.filter(({ text, image }) => (text.trim() !== '' || image) && !samples.some((each) => each.text === text));
+  items = [...kept, ...more];
+  show(more[0]);
+  for (const item of more) if (item.image) await read(item);
+}
+
+/** The text of an image. @param {Item} item */
+async function read(item) {
+  if (!item.image) return;
+  const image = item.image;
+  delete item.image;
+  item.state = 'reading';
+  update();
+  try {
+    const { readImage } = await import('./ocr.js');
+    item.text = await readImage(image, (share) => {
+      item.facts = `${Math.round(share * 100)} %`;
+      update();
+    });
+    item.state = 'new';
+    item.facts = '';
+    if (item.text === '') throw new Error('No text was found in the image.');
+  } catch (error) {
+    item.state = 'failed';
+    item.error = error instanceof Error ? error : new Error(`The image could not be read. ${error}`);
+  }
+  if (shown === item) show(item);
+  else update();
+}
+
+/** What was found does not hold any more. @param {Item} item */
+function forget(item) {
+  if (item.state === 'reading') return;
+  Object.assign(item, { state: 'new', answer: '', facts: '' });
+  delete item.error;
+}
+
+// ---- Work ------------------------------------------------------------------------------------------------------
+
+function working_() {
+  return items.find(({ state }) => state === 'working');
+}
+
+async function extractAll() {
+  const { model } = engine;
+  if (!model || working) return;
+  const abort = (working = new AbortController());
+  showProblem(problem);
+  try {
+    const schema = currentSchema();
+    const waiting = items.some(({ state }) => state !== 'done') ? items.filter(({ state }) => state !== 'done') : items;
+    const signal = AbortSignal.any([abort.signal, engine.signal]);
+    for (const item of [...waiting]) {
+      if (signal.aborted || item.state === 'reading' || item.text.trim() === '') continue;
+      forget(item);
+      show(item);
+      await extractOne(model, item, schema, signal);
+    }
+  } catch (error) {
+    showProblem(problem, error);
+  } finally {
+    if (working === abort) working = undefined;
+    update();
+  }
+}
+
+/**
+ * @param {import('./engine.js').Model} model
+ * @param {Item} item
+ * @param {Record<string, unknown>} schema
+ * @param {AbortSignal} signal
+ */
+async function extractOne(model, item, schema, signal) {
+  item.state = 'working';
+  update();
+  result.closest('.card')?.scrollIntoView({ block: 'nearest' });
+  try {
+    const stream = await model.chat.completions.create(
+      {
+        temperature: 0,
+        ...samplingOptions(),
+        enable_thinking: false,
+        messages: [{ role: 'user', content: request(schema, item.text) }],
+        response_format: { type: 'json_schema', json_schema: { name: 'document', strict: true, schema } },
+        stream: true,
+      },
+      { signal },
+    );
+    let finish = '';
+    for await (const { choices, timings } of stream) {
+      item.answer += choices[0]?.delta.content ?? '';
+      finish = choices[0]?.finish_reason ?? finish;
+      if (timings) item.facts = factsOf(timings);
+      requestShow(item);
+    }
+    item.state = finish === 'length' ? 'failed' : 'done';
+    if (finish === 'length') item.error = new Error('The answer was cut off: the context is full. Settings can make it larger.');
+  } catch (error) {
+    item.state = signal.aborted ? 'stopped' : 'failed';
+    if (!signal.aborted) item.error = error;
+  }
+  if (shown === item) show(item);
+  else update();
+}
+
+/** @param {Timings} timings */
+function factsOf(timings) {
+  const { predicted_n: tokens, forced_n: forced, predicted_ms: ms, prompt_ms: prompt } = timings;
+  const seconds = ((ms + prompt) / 1000).toFixed(2);
+  return [
+    `${tokens} tokens in ${seconds} s`,
+    ...(forced > 0 ? [`${forced} of them forced by the schema, so not computed one by one`] : []),
+    ...(timings.predicted_per_second > 0 ? [`${perSecond(timings.predicted_per_second)} tokens/s`] : []),
+  ].join(' · ');
+}
+
+// ---- Results ---------------------------------------------------------------------------------------------------
+
+/** What was found: of several documents with their names. */
+function results() {
+  const done = items.filter(({ state }) => state === 'done');
+  const all = done.map(({ name, answer }) => ({ document: name, ...JSON.parse(answer) }));
+  const [only] = done;
+  return items.length === 1 && only ? JSON.parse(only.answer) : all;
+}
+
+function asCsv() {
+  const rows = items.filter(({ state }) => state === 'done').map(({ name, answer }) => ({ document: name, ...JSON.parse(answer) }));
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  return writeCsv([columns, ...rows.map((row) => columns.map((column) => row[column]))]);
+}
+
+// ---- What is shown ---------------------------------------------------------------------------------------------
+
+let frame = 0;
+
+/** Soon, and not more often than the screen. @param {Item} item */
+function requestShow(item) {
+  if (item !== shown) return;
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    showResult();
+  });
+}
+
+/** @param {Item | undefined} item */
+function show(item) {
+  shown = item;
+  text.value = item?.text ?? '';
+  update();
+}
+
+function update() {
+  const { length } = items;
+  start.disabled = !engine.model || working !== undefined || items.every(({ text, state }) => text.trim() === '' || state === 'reading');
+  start.textContent = length > 1 ? `Extract all ${length}` : 'Extract';
+  stop.hidden = working === undefined;
+  text.disabled = shown?.state === 'reading' || shown?.state === 'working';
+  list.hidden = length < 2;
+  list.replaceChildren(
+    ...items.map((item) => {
+      const button = make('button', 'item');
+      button.type = 'button';
+      button.append(make('span', '', item.name), make('span', 'soft', STATES[item.state]));
+      if (item === shown) button.setAttribute('aria-current', 'true');
+      button.addEventListener('click', () => show(item));
+      const element = make('li');
+      element.append(button);
+      return element;
+    }),
+  );
+  showResult();
+}
+
+function showResult() {
+  const value = partialJson(shown?.answer ?? '');
+  const busy = shown?.state === 'working' || shown?.state === 'reading';
+  result.setAttribute('aria-busy', String(busy));
+  if (value !== undefined) result.replaceChildren(jsonTree(value));
+  else result.replaceChildren(make('p', 'soft', waitingText()));
+  find('extract-facts', HTMLParagraphElement).textContent = shown?.state === 'reading' ? '' : (shown?.facts ?? '');
+  showProblem(find('item-problem', HTMLDivElement), shown?.error);
+  const none = !items.some(({ state }) => state === 'done');
+  for (const id of ['extract-json', 'extract-csv', 'extract-copy']) find(id, HTMLButtonElement).disabled = none;
+}
+
+function waitingText() {
+  if (shown?.state === 'reading') return `Reading the image … ${shown.facts}`;
+  if (shown?.state === 'working') return 'Reading the document …';
+  return 'What is found comes here, field by field.';
+}
