@@ -43,18 +43,26 @@ async function fillVendor() {
   await writeFile(path.join(VENDOR, 'files.json'), `${JSON.stringify(files, null, 1)}\n`);
 }
 
-/** This package: its modules without comments and white space, and a link to its engines. */
+/** This package: its modules made smaller, and links to its engines. */
 async function copyPackage() {
   const [from, to] = [path.join(ROOT, 'pkg/dist'), path.join(VENDOR, 'fanlight/dist')];
   await mkdir(to, { recursive: true });
-  await symlink('../../../pkg/wasm', path.join(VENDOR, 'fanlight/wasm'));
   const modules = (await readdir(from)).filter((name) => name.endsWith('.js'));
-  for (const name of modules) {
-    const options = { minifyWhitespace: true, minifySyntax: true, target: 'es2022', legalComments: 'none' };
-    const { code } = await transform(await readFile(path.join(from, name), 'utf8'), /** @type {any} */ (options));
-    await writeFile(path.join(to, name), code);
+  for (const name of modules) await smaller(path.join(from, name), path.join(to, name));
+  for (const build of ['relaxed', 'simd128']) {
+    const folder = path.join(VENDOR, 'fanlight/wasm', build);
+    await mkdir(folder, { recursive: true });
+    await smaller(path.join(ROOT, 'pkg/wasm', build, 'fanlight.js'), path.join(folder, 'fanlight.js'));
+    await symlink(`../../../../../pkg/wasm/${build}/fanlight_bg.wasm`, path.join(folder, 'fanlight_bg.wasm'));
   }
   await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
+}
+
+/** The same module in fewer bytes. @param {string} from @param {string} to */
+async function smaller(from, to) {
+  const options = { minify: true, target: 'es2022', legalComments: 'none' };
+  const { code } = await transform(await readFile(from, 'utf8'), /** @type {any} */ (options));
+  await writeFile(to, code);
 }
 
 /**
@@ -114,8 +122,7 @@ async function pageFiles() {
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(WWW, path.join(entry.parentPath, entry.name)))
     .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^sw\.js$/.test(file));
-  const glue = ['relaxed', 'simd128'].map((build) => `vendor/fanlight/wasm/${build}/fanlight.js`);
-  return [...own, ...glue].sort();
+  return own.sort();
 }
 
 /** @param {string} out */
