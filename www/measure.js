@@ -95,7 +95,7 @@ export async function fanlightBench(options, tell) {
   const result = { prefill: [], decode: [], threads: info.shards, info };
   for (let run = 0; run < runs; run++) {
     const answer = await model.completions.create(
-      { prompt: prompt(promptTokens, info.vocabularySize), max_tokens: predict, temperature: 0, ignore_eos: true },
+      { prompt: prompt(promptTokens, info.vocabularySize), max_tokens: predict, temperature: 0, ignore_eos: true, speculation: false },
       { signal: options.signal ?? null },
     );
     if (!answer.timings) throw new Error('the answer came without timings');

@@ -20,10 +20,10 @@ pub const WINDOW: usize = CONV_TAPS - 1;
 pub const MAX_DRAFT_BATCH: usize = 16;
 
 /// Copies of the state that can be kept.
-pub const SLOTS: usize = 3;
+pub const SLOTS: usize = 2;
 
 /// The slot whose copy is saved together with the state: that of the end of a prompt's last message.
-pub const TURN: usize = 1;
+pub const TURN: usize = 0;
 
 /// The state of one layer, for the heads that this shard owns.
 #[derive(Debug, Clone)]

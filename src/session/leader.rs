@@ -23,6 +23,9 @@ use crate::session::scoring::Scoring;
 use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::{Span, TokenKind, Tokenizer};
 
+/// Most logits computed at a time: 8 MB, of which two copies exist. Eight tokens of the largest vocabularies.
+const DRAFT_LOGITS: usize = 1 << 21;
+
 /// What only shard 0 has.
 pub(super) struct Leader {
     pub(super) tokenizer: Arc<Tokenizer>,
@@ -40,6 +43,8 @@ pub(super) struct Leader {
     /// The tokens at the end of the batch on its way that are a guess.
     draft: Vec<u32>,
     lookup: Option<Lookup>,
+    /// So that the logits of a draft fit in [`DRAFT_LOGITS`].
+    longest_draft: usize,
     answer: Option<Answer>,
     /// A request that is no answer: there is none then.
     task: Option<Task>,
@@ -110,6 +115,7 @@ impl Leader {
             timeline: Timeline::new(!model.state.recurrent.is_empty()),
             draft: Vec::new(),
             lookup: None,
+            longest_draft: (DRAFT_LOGITS / model.hyper.vocabulary).saturating_sub(1),
             answer: None,
             task: None,
             pooling: Pooling::read(&gguf.metadata, model.hyper.architecture),
@@ -355,7 +361,7 @@ impl Leader {
             return;
         };
         // The token after a draft is always there as well, so that one less than is allowed can be guessed.
-        let most = answer.left.saturating_sub(1);
+        let most = answer.left.saturating_sub(1).min(self.longest_draft);
         self.draft.clear();
         if let Some(lookup) = &mut self.lookup {
             lookup.draft(self.timeline.tokens(), most, &mut self.draft);

@@ -6,18 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::model::recurrent::{SLOTS, TURN};
 use crate::model::{Batch, Loaded, LogitsFor, MAX_BATCH, Mark, Saving};
 
-/// The slot of a beginning that several prompts share: where the last prompt left the one before it, or the end of its
-/// first message.
-const SHARED: usize = 0;
-// Between them is `TURN`, the end of a prompt's last message: the next prompt of the same conversation is the same up to
-// there, even if its template leaves out what the model thought.
+// There are two slots. `TURN` is the end of a prompt's last message: the next prompt of the same conversation is the same up
+// to there, even if its template leaves out what the model thought. In a text without messages it is where the last prompt
+// left the one before it. Each takes as much memory as the state itself, so there are no more.
+
 /// The slot that follows the text as it is computed, so that not much is lost when a request is cancelled.
-const PROGRESS: usize = 2;
+const PROGRESS: usize = 1;
 
 /// Tokens after which the state is copied into [`PROGRESS`]: their computation costs far more than the copy.
 const PROGRESS_TOKENS: usize = 32;
 
-/// Fewer tokens than this are not worth a copy, nor a batch of their own.
+/// Fewer tokens than this are not worth a copy.
 const WORTH_A_COPY: usize = 32;
 
 /// Tokens and where they are.
@@ -37,8 +36,8 @@ pub(super) struct Timeline {
     restore: Option<usize>,
     /// Where each slot's copy was made.
     slots: [Option<usize>; SLOTS],
-    /// Copies to be made on the way, by ascending position: `(position, slot)`.
-    wanted: Vec<(usize, usize)>,
+    /// Where the copy of the turn is to be made.
+    wanted: Option<usize>,
     /// The batch on its way.
     flight: Option<Flight>,
 }
@@ -118,39 +117,21 @@ impl Timeline {
         self.cached
     }
 
-    /// Which copies are worth making on the way through the prompt.
+    /// Where on the way through the prompt a copy is worth making.
     fn want(&mut self, shared: usize, messages: &[usize]) {
-        self.wanted.clear();
-        let end = self.tokens.len();
-        let ahead = |at: &&usize| (self.cached + 1..=end).contains(*at);
+        let ahead = |at: &&usize| (self.cached + 1..=self.tokens.len()).contains(*at);
         let turn = messages.iter().rfind(ahead).copied();
         let parting = Some(shared).filter(|at| *at >= self.cached + WORTH_A_COPY);
-        let first = messages.first().filter(ahead).copied();
-        let shared = parting.or(first.filter(|at| *at >= WORTH_A_COPY && self.slots[SHARED].is_none()));
-        self.wanted
-            .extend(shared.filter(|at| Some(*at) != turn).map(|at| (at, SHARED)));
-        self.wanted.extend(turn.map(|at| (at, TURN)));
-        self.wanted.sort_unstable();
+        self.wanted = turn.or(parting.filter(|_| messages.is_empty()));
     }
 
     /// The next batch: its tokens, and what it is. `draft` may follow the known tokens, if they are down to one. The last
     /// token gets logits if they are `wanted`.
     pub(super) fn next(&mut self, draft: &[u32], wanted: bool) -> (Vec<u32>, Batch) {
         let left = self.tokens.len() - self.cached;
-        let mut count = left.min(MAX_BATCH);
-        let ends = |count: usize| self.cached + 1..=self.cached + count;
-        let mut marks = self.wanted.iter().filter(|(at, _)| ends(count).contains(at));
-        // Two copies in one batch: it is cut, unless that makes a very small one.
-        if let (Some((first, _)), Some(_)) = (marks.next(), marks.next())
-            && first - self.cached >= WORTH_A_COPY
-        {
-            count = first - self.cached;
-        }
-        let mark = self
-            .wanted
-            .iter()
-            .rfind(|(at, _)| ends(count).contains(at))
-            .copied();
+        let count = left.min(MAX_BATCH);
+        let ends = self.cached + 1..=self.cached + count;
+        let mark = self.wanted.filter(|at| ends.contains(at));
         let draft = if left == 1 && mark.is_none() { draft } else { &[] };
         let mut tokens = self.tokens[self.cached..self.cached + count].to_vec();
         tokens.extend(draft);
@@ -168,8 +149,8 @@ impl Timeline {
             batch.keep = std::mem::take(&mut self.keep);
             batch.restore = self.restore.take();
             batch.save = Some(PROGRESS).filter(|_| self.is_progress(count));
-            batch.mark = mark.map(|(at, slot)| Mark {
-                slot,
+            batch.mark = mark.map(|at| Mark {
+                slot: TURN,
                 tokens: at - self.cached,
             });
             if batch.save.is_some() {
@@ -200,7 +181,7 @@ impl Timeline {
             self.slots[mark.slot] = Some(batch.first + mark.tokens);
         }
         let cached = self.cached;
-        self.wanted.retain(|(at, _)| *at > cached);
+        self.wanted = self.wanted.filter(|at| *at > cached);
         self.keep = if batch.draft && self.recurrent { count } else { 0 };
     }
 
@@ -357,10 +338,8 @@ mod tests {
         let mut timeline = Timeline::new(true);
         assert_eq!(timeline.begin(prompt(&[(1, 100), (2, 10)]), &[40, 100]), 0);
         let batches = compute(&mut timeline);
-        // Both copies lie within one batch, so it is cut at the first.
-        let mark = |slot, tokens| Some(Mark { slot, tokens });
-        assert_eq!((batches[0].1, batches[0].2.mark), (40, mark(SHARED, 40)));
-        assert_eq!((batches[1].1, batches[1].2.mark), (70, mark(TURN, 60)));
+        let mark = |tokens| Some(Mark { slot: TURN, tokens });
+        assert_eq!((batches[0].1, batches[0].2.mark), (110, mark(100)));
         timeline.push(5);
         compute(&mut timeline);
         // The thoughts are left out: the prompt parts from the last one after its generation prompt has begun.
@@ -368,10 +347,7 @@ mod tests {
         assert_eq!(timeline.begin(next, &[40, 100, 115]), 100);
         let batches = compute(&mut timeline);
         assert_eq!(batches[0].2.restore, Some(TURN));
-        assert_eq!(batches[0].2.mark, mark(TURN, 15));
-        // Another chat with the same first message.
-        assert_eq!(timeline.begin(prompt(&[(1, 40), (9, 30)]), &[40, 60]), 40);
-        assert_eq!(timeline.next(&[], true).1.restore, Some(SHARED));
+        assert_eq!(batches[0].2.mark, mark(15));
     }
 
     #[test]

@@ -55,9 +55,12 @@ fn four_rows(
     let mut sums = [[f32x4_splat(0.0); 4]; 2];
     let mut kq = f32x4_splat(0.0);
     {
-        let rows = four(rows);
-        for (i, (q, k)) in q.iter().zip(k).enumerate() {
-            let (q, k) = (load_f32(q), load_f32(k));
+        // All of one length, so that the loop needs no checks.
+        let whole = q.len().min(k.len());
+        let (q, k) = (&q[..whole], &k[..whole]);
+        let rows = four(rows).map(|row| &row[..whole]);
+        for i in 0..whole {
+            let (q, k) = (load_f32(&q[i]), load_f32(&k[i]));
             kq = madd(k, q, kq);
             for r in 0..4 {
                 let s = load_f32(&rows[r][i]);
@@ -85,9 +88,11 @@ fn write_rows(rows: &mut [f32], k: &[[f32; 4]], decay: f32, written: [f32; 4]) {
     let width = rows.len() / 4;
     let (ab, cd) = rows.split_at_mut(2 * width);
     let ((a, b), (c, d)) = (ab.split_at_mut(width), cd.split_at_mut(width));
-    let rows = [a, b, c, d].map(|row| row.as_chunks_mut::<4>().0);
-    for (i, k) in k.iter().enumerate() {
-        let k = load_f32(k);
+    let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks_mut::<4>().0);
+    let whole = k.len();
+    let rows = [&mut a[..whole], &mut b[..whole], &mut c[..whole], &mut d[..whole]];
+    for i in 0..whole {
+        let k = load_f32(&k[i]);
         for r in 0..4 {
             let s = load_f32(&rows[r][i]);
             store_f32(&mut rows[r][i], madd(written[r], k, f32x4_mul(s, decay)));
@@ -116,35 +121,56 @@ fn four(rows: &[f32]) -> [&[[f32; 4]]; 4] {
     std::array::from_fn(|r| rows[r * width..][..width].as_chunks::<4>().0)
 }
 
+/// Channels whose taps are at hand while the tokens go by: 4 KB of them, and whole cache lines of each token.
+const CHANNELS: usize = 64;
+
 /// Causal convolution over four tokens, channel by channel, then SiLU. `u` holds the three tokens before the batch and
 /// the batch, `[3 + tokens, width]`; `weights` are `[width, 4]`, the newest token last. The results of the batch are left in
 /// the first `tokens` rows; the last three rows stay, for the next batch.
 pub fn convolve(u: &mut [f32], weights: &[f32], width: usize) {
-    let tokens = (u.len() / width).saturating_sub(3);
     let (weights, _) = weights.as_chunks::<4>();
-    for first in (0..width).step_by(4) {
-        let count = (width - first).min(4);
-        let mut taps = [f32x4_splat(0.0); 4];
-        for (tap, weights) in taps.iter_mut().zip(&weights[first..first + count]) {
-            *tap = load_f32(weights);
+    for first in (0..width).step_by(CHANNELS) {
+        let count = (width - first).min(CHANNELS);
+        let weights = &weights[first..first + count];
+        let mut taps = [[f32x4_splat(0.0); 4]; CHANNELS / 4];
+        for (taps, weights) in taps.iter_mut().zip(weights.chunks(4)) {
+            let mut rows = [f32x4_splat(0.0); 4];
+            rows.iter_mut()
+                .zip(weights)
+                .for_each(|(row, four)| *row = load_f32(four));
+            *taps = transpose_32x4(rows);
         }
-        let taps = transpose_32x4(taps);
-        let load = |u: &[f32], t: usize| {
-            let mut four = [0.0; 4];
-            four[..count].copy_from_slice(&u[t * width + first..][..count]);
-            load_f32(&four)
-        };
-        let mut seen = [load(u, 0), load(u, 1), load(u, 2)];
-        for t in 0..tokens {
-            let newest = load(u, t + 3);
-            let sum = f32x4_mul(taps[0], seen[0]);
-            let sum = madd(taps[1], seen[1], sum);
-            let sum = madd(taps[2], seen[2], sum);
-            let sum = madd(taps[3], newest, sum);
-            let result = f32x4_lanes(vector::silu_lanes(sum));
-            u[t * width + first..][..count].copy_from_slice(&result[..count]);
-            seen = [seen[1], seen[2], newest];
+        let mut rest = &mut u[first..];
+        // The oldest row gives way to the result, which nothing after it reads.
+        while rest.len() > 3 * width {
+            let (oldest, newer) = rest.split_at_mut(width);
+            let seen = [0, 1, 2].map(|t| &newer[t * width..][..count]);
+            convolve_row(&mut oldest[..count], seen, &taps);
+            rest = newer;
         }
+    }
+}
+
+/// One token of up to [`CHANNELS`] channels: `row` is that of the oldest token, and becomes the result.
+#[inline(never)]
+fn convolve_row(row: &mut [f32], newer: [&[f32]; 3], taps: &[[V128; 4]; CHANNELS / 4]) {
+    let result = |oldest: V128, newer: [V128; 3], taps: &[V128; 4]| {
+        let sum = f32x4_mul(taps[0], oldest);
+        let sum = madd(taps[1], newer[0], sum);
+        let sum = madd(taps[2], newer[1], sum);
+        vector::silu_lanes(madd(taps[3], newer[2], sum))
+    };
+    let (fours, tail) = row.as_chunks_mut::<4>();
+    let newer_fours = newer.map(|row| row.as_chunks::<4>().0);
+    let whole = fours.len();
+    for (i, four) in fours.iter_mut().enumerate() {
+        let newer = newer_fours.map(|row| load_f32(&row[i]));
+        store_f32(four, result(load_f32(four), newer, &taps[i]));
+    }
+    if !tail.is_empty() {
+        let newer = newer.map(|row| vector::load_tail(&row[4 * whole..]));
+        let last = result(vector::load_tail(tail), newer, &taps[whole]);
+        vector::store_tail(tail, last);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::kernels::lanes::*;
 
 /// Up to four values as a vector, zeros behind.
 #[inline(always)]
-fn load_tail(x: &[f32]) -> V128 {
+pub(super) fn load_tail(x: &[f32]) -> V128 {
     let mut four = [0.0; 4];
     four[..x.len()].copy_from_slice(x);
     load_f32(&four)
@@ -15,7 +15,7 @@ fn load_tail(x: &[f32]) -> V128 {
 
 /// The first values of `v`, as many as `to` holds (at most four).
 #[inline(always)]
-fn store_tail(to: &mut [f32], v: V128) {
+pub(super) fn store_tail(to: &mut [f32], v: V128) {
     to.copy_from_slice(&f32x4_lanes(v)[..to.len()]);
 }
 
