@@ -6,6 +6,7 @@ import { takeDrops } from './drop.js';
 import { engine } from './engine.js';
 import { bytes } from './format.js';
 import { builtIn, knownModels } from './models.js';
+import { loadOptions } from './settings.js';
 
 /** @typedef {import('./engine.js').Choice} Choice */
 /** @typedef {import('./vendor/fanlight/dist/index.js').StoredModel} StoredModel */
@@ -48,6 +49,7 @@ export function setUpShelf(onChoose) {
       button.addEventListener('click', () => choose(choiceOf(model)));
       item.append(button);
       if (kept) item.append(remover(model, kept, refresh));
+      else if (model !== builtIn) item.append(fitter(model.name, () => model.url));
       return item;
     });
     find('models', HTMLUListElement).replaceChildren(...rows);
@@ -68,6 +70,7 @@ export function setUpShelf(onChoose) {
     });
   }
   show([]);
+  find('by-address', HTMLFormElement).append(fitter('this file', () => (address.reportValidity() ? address.value : '')));
   find('choose', HTMLButtonElement).addEventListener('click', () => {
     dialog.showModal();
     void refresh();
@@ -130,6 +133,38 @@ function remover({ name }, kept, done) {
     find('models', HTMLUListElement).querySelector('button')?.focus();
   });
   return button;
+}
+
+/**
+ * A button that says whether a model fits here: it reads the beginning of the file, and nothing else.
+ * @param {string} name
+ * @param {() => string} addressOf
+ */
+function fitter(name, addressOf) {
+  const element = make('div', 'fit');
+  const button = make('button', 'word', 'Will it fit?');
+  const verdict = make('p', 'fine');
+  button.type = 'button';
+  button.setAttribute('aria-label', `Will ${name} fit here?`);
+  verdict.setAttribute('role', 'status');
+  button.addEventListener('click', async () => {
+    const url = addressOf();
+    if (!url) return;
+    verdict.textContent = 'Reading the beginning of the file …';
+    const { threads, contextLength, kvType } = loadOptions();
+    const wanted = { ...(threads && { threads }), ...(contextLength && { contextLength }), ...(kvType && { kvType }) };
+    verdict.textContent = await Fanlight.canRun(url, wanted).then(verdictOf, (error) => `${error.message}`);
+  });
+  element.append(button, verdict);
+  return element;
+}
+
+/** @param {import('./vendor/fanlight/dist/index.js').Fit} fit */
+function verdictOf({ runs, reason, model }) {
+  if (!runs || !model) return `No. ${reason}`;
+  const { peakBytes, contextLength, storage } = model;
+  const room = storage.needed > 0 ? ` and ${bytes(storage.needed)} of storage` : '';
+  return `Yes: at most ${bytes(peakBytes)} of memory${room}, for ${contextLength.toLocaleString('en')} tokens of context.`;
 }
 
 /** The last part of an address. @param {string} address */

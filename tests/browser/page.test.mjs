@@ -214,7 +214,7 @@ test('settings hold from the next load, and over visits', async (t) => {
 
 test('a download pauses and goes on where it was; the shelf shows what is kept, and removes it', async (t) => {
   const server = await serve(t);
-  server.fault = ({ path }) => (path.endsWith('.gguf') ? { bytesPerSecond: 1_500_000 } : undefined);
+  server.fault = ({ path }) => (path.endsWith('.gguf') ? { bytesPerSecond: 300_000 } : undefined);
   const { page } = await openPage(await launch(t), `${server.url}www/`);
   await page.waitForFunction(() => /[1-9].* of 2\.4 MB/.test(document.querySelector('#loading-detail')?.textContent ?? ''));
   await page.click('#loading-pause');
@@ -231,4 +231,17 @@ test('a download pauses and goes on where it was; the shelf shows what is kept, 
   await page.click('[aria-label^="Remove tiny-chat"]');
   await page.waitForSelector('.model-state', { state: 'detached' });
   assert.match(await page.innerText('#shelf-storage'), /^Models take 0 kB/);
+});
+
+test('the shelf says whether a file fits, before it is fetched', async (t) => {
+  const server = await serve(t);
+  const { page } = await visit(await launch(t), `${server.url}www/?model=/missing.gguf`);
+  await page.click('#choose');
+  await page.fill('#address', `${server.url}${TINY.slice(1)}`);
+  await page.click('[aria-label="Will this file fit here?"]');
+  await page.waitForSelector('#by-address [role=status]:has-text("tokens of context")');
+  assert.match(await page.innerText('#by-address [role=status]'), /^Yes: at most \d+ MB of memory and 2\.4 MB of storage, for 2,048 tokens/);
+  await page.fill('#address', `${server.url}www/index.html`);
+  await page.click('[aria-label="Will this file fit here?"]');
+  await page.waitForSelector('#by-address [role=status]:has-text("No.")');
 });

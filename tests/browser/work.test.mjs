@@ -66,6 +66,7 @@ test('several documents, fields of one’s own, a schema of one’s own', async 
     '#doc-files',
     names.map((name) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(`Shop ${name}, total 3.50`) })),
   );
+  await page.waitForSelector('.item >> nth=2');
   for (const name of ['items', 'tax', 'total', 'currency']) await page.click(`[aria-label="Remove ${name}"]`);
   await page.click('#schema-add');
   await page.keyboard.type('paid');
