@@ -73,7 +73,8 @@ pub struct Session {
     scratch: Vec<u8>,
 }
 
-/// What a shard of the model in `parts` would weigh, by its header alone: as [`Session::info`] says it once it is loaded.
+/// What a shard of the model in `parts` would weigh, by its header alone: as [`Session::info`] says it once it is loaded, but for
+/// the leader's `defaults`.
 pub fn estimate(parts: &[&dyn ByteSource], options: &Options) -> Result<Info> {
     let gguf = Gguf::read_parts(parts)?;
     Ok(Info::new(&gguf, &Model::sizes(&gguf, options)?))
