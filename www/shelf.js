@@ -145,7 +145,7 @@ function fitter(name, addressOf) {
   const button = make('button', 'word', 'Will it fit?');
   const verdict = make('p', 'fine');
   button.type = 'button';
-  button.setAttribute('aria-label', `Will ${name} fit here?`);
+  button.setAttribute('aria-label', `Will it fit? ${name}`);
   verdict.setAttribute('role', 'status');
   button.addEventListener('click', async () => {
     const url = addressOf();
