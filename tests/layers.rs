@@ -178,7 +178,7 @@ fn no_tracked_file_names_a_machine() {
         };
         for (number, line) in text.lines().enumerate() {
             for word in words {
-                // `network/` and `https://host/work/` are no paths of a machine.
+                // A folder of that name inside a longer path or an address is no path of a machine.
                 let begins = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric());
                 if line.match_indices(word).any(|(at, _)| begins(at)) {
                     broken.push(format!("{name}:{}: {word}", number + 1));

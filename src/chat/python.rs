@@ -19,7 +19,7 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// How [`json_dumps`] writes, with the names of Python's `json.dumps`.
 #[derive(Debug, Clone)]
 pub(crate) struct JsonStyle {
-    /// Write everything past ASCII as `\uXXXX`.
+    /// Write everything past ASCII as escapes: a backslash, `u`, and four hexadecimal digits.
     pub ensure_ascii: bool,
     /// The unit of indentation; `None` writes one line.
     pub indent: Option<String>,
