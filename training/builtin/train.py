@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.batches import by_length
 from common.network import Model
 
 from . import circuit, tasks, vocabulary
@@ -53,20 +54,6 @@ def chunk(seed, number, level, chats, test=False, count=CHUNK):
     draw = tasks.stream(f"{seed}:{number}", test)
     made = [draw(level) for _ in range(count)]
     return [(*chats.conversation(item.turns, item.system), item.task) for item in made]
-
-
-def batches(items, tokens, order):
-    """Groups of about `tokens` tokens, padding counted, in random order."""
-    items = sorted(items, key=lambda item: len(item[0]))
-    groups, group = [], []
-    for item in items:
-        if group and len(item[0]) * (len(group) + 1) > tokens:
-            groups.append(group)
-            group = []
-        group.append(item)
-    groups.append(group)
-    order.shuffle(groups)
-    return groups
 
 
 def tensors(group, device):
@@ -210,7 +197,7 @@ class Run:
         """Shares of right answers given the right beginning: all tokens of an example, by task."""
         self.model.eval()
         right = {}
-        for group in batches(items, 8192, random.Random(0)):
+        for group in by_length(items, 8192, random.Random(0)):
             ids, positions, targets, weights = tensors(group, self.device)
             best = self.model.logits(self.model.hidden(ids, positions)).argmax(-1)
             whole = ((best == targets) | (weights == 0)).all(1).tolist()
@@ -279,7 +266,7 @@ def train(run):
         while state["step"] < preset["copying"]:
             yield copying(run.order, preset["tokens"] // 80)
         for items in chunks(run):
-            yield from batches(items, preset["tokens"], run.order)
+            yield from by_length(items, preset["tokens"], run.order)
 
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.batches import by_length
 from common.network import Model
 
 from . import corpus, vocabulary
@@ -73,16 +74,7 @@ def batches(encoder, seed, tokens):
                 item = encoder.chat(*sampler.conversation())
                 if len(item[0]) <= CONTEXT_TRAINED:
                     pool.append(item)
-        pool.sort(key=lambda item: len(item[0]))
-        groups, group = [], []
-        for item in pool:
-            if group and len(item[0]) * (len(group) + 1) > tokens:
-                groups.append(group)
-                group = []
-            group.append(item)
-        groups.append(group)
-        order.shuffle(groups)
-        yield from groups
+        yield from by_length(pool, tokens, order)
 
 
 def tensors(group):

@@ -4,31 +4,15 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::problem::{MAX_DEPTH, Problem, Read, parsed};
 use super::{Parsed, ToolCall};
 
 /// The token around texts.
 pub(super) const QUOTE: &str = "<|\"|>";
 
-/// How deep objects and lists may be nested.
-const MAX_DEPTH: usize = 64;
-
-/// Why a value could not be read.
-enum Problem {
-    /// The text ended too early.
-    End,
-    /// It says something else.
-    Other,
-}
-
-type Read<T> = Result<T, Problem>;
-
 /// Reads one call.
 pub(super) fn parse(body: &str) -> Parsed {
-    match read(body.trim()) {
-        Ok(call) => Parsed::one(call),
-        Err(Problem::End) => Parsed::Unfinished,
-        Err(Problem::Other) => Parsed::Malformed,
-    }
+    parsed(read(body.trim()).map(|call| vec![call]))
 }
 
 fn read(body: &str) -> Read<ToolCall> {

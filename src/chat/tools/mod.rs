@@ -8,6 +8,7 @@ mod gemma;
 mod grammar;
 mod json;
 mod mistral;
+mod problem;
 mod pythonic;
 mod qwen_xml;
 

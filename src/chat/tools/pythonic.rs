@@ -3,17 +3,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::problem::{MAX_DEPTH, Problem, Read, parsed};
 use super::{Parsed, ToolCall, json};
-
-/// How deep lists and dictionaries may be nested.
-const MAX_DEPTH: usize = 64;
-
-enum Problem {
-    End,
-    Other,
-}
-
-type Read<T> = Result<T, Problem>;
 
 /// Reads a list of calls, a single call, or (LFM2 can be told to write it) the same as JSON.
 pub(super) fn parse(body: &str) -> Parsed {
@@ -23,11 +14,7 @@ pub(super) fn parse(body: &str) -> Parsed {
         return json::list(text);
     }
     let mut cursor = Cursor { rest: text };
-    match cursor.calls() {
-        Ok(calls) => Parsed::Calls(calls),
-        Err(Problem::End) => Parsed::Unfinished,
-        Err(Problem::Other) => Parsed::Malformed,
-    }
+    parsed(cursor.calls())
 }
 
 /// The calls as LFM2 writes them.
