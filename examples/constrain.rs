@@ -119,11 +119,13 @@ impl Schemas {
             1 => {
                 json!({"type": ["integer", "null"], "minimum": -(self.below(50) as i64), "maximum": self.below(5000)})
             }
+            2 if self.chance(3) => json!({"type": ["number", "null"]}),
             2 => self.number(),
             3 | 4 => self.string(),
             5 => json!({"enum": ["red", "green", 3, null, true, {"a": [1, 2.5]}]}),
             6 => json!({"const": [self.one(&NAMES), self.below(100), false]}),
-            7 => json!({"type": "integer", "multipleOf": 1 + self.below(12)}),
+            7 if self.chance(2) => json!({"type": "integer", "multipleOf": 1 + self.below(12)}),
+            7 => json!({"type": "integer"}),
             8..=10 => self.object(depth),
             11 => self.array(depth),
             12 => self.combined(depth),

@@ -9,7 +9,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use fanlight::Kind;
-use fanlight::constrain::{Constraint, Grammar};
+use fanlight::constrain::{Constraints, Grammar};
 use serde_json::{Map, Value};
 use walk::Words;
 
@@ -77,7 +77,7 @@ fn walk_all(words: &Words, groups: &[Value]) -> Tally {
     for group in groups {
         tally.schemas += 1;
         let grammar = Grammar::json(group["schema"].clone());
-        if let Err(error) = Constraint::new(&words.vocabulary, &grammar) {
+        if let Err(error) = words.constraints.begin(&grammar) {
             assert_eq!(error.kind, Kind::Schema);
             continue;
         }

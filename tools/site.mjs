@@ -28,6 +28,9 @@ const TESSDATA = [
   '/usr/share/tessdata',
 ];
 
+/** The wasm modules of this package: folders, and what the module in each is called. */
+const ENGINES = { relaxed: 'fanlight', simd128: 'fanlight', constraints: 'constraints' };
+
 /** Loaded only when they are used, so they are not part of the first visit. */
 const LATER = /^(models|vendor\/ocr|examples)\/|\.txt$/;
 
@@ -49,11 +52,11 @@ async function copyPackage() {
   await mkdir(to, { recursive: true });
   const modules = (await readdir(from)).filter((name) => name.endsWith('.js'));
   for (const name of modules) await smaller(path.join(from, name), path.join(to, name));
-  for (const build of ['relaxed', 'simd128']) {
+  for (const [build, name] of Object.entries(ENGINES)) {
     const folder = path.join(VENDOR, 'fanlight/wasm', build);
     await mkdir(folder, { recursive: true });
-    await smaller(path.join(ROOT, 'pkg/wasm', build, 'fanlight.js'), path.join(folder, 'fanlight.js'));
-    await symlink(`../../../../../pkg/wasm/${build}/fanlight_bg.wasm`, path.join(folder, 'fanlight_bg.wasm'));
+    await smaller(path.join(ROOT, 'pkg/wasm', build, `${name}.js`), path.join(folder, `${name}.js`));
+    await symlink(`../../../../../pkg/wasm/${build}/${name}_bg.wasm`, path.join(folder, `${name}_bg.wasm`));
   }
   await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
 }
@@ -115,7 +118,7 @@ async function writeLicences() {
   await writeFile(path.join(VENDOR, 'LICENCES.txt'), (await Promise.all(parts)).join(`\n${'-'.repeat(80)}\n\n`));
 }
 
-/** What the page is made of, by addresses relative to it. Of the package, what browsers load; not the two big engines. */
+/** What the page is made of, by addresses relative to it. Of the package, what browsers load; not the big modules. */
 async function pageFiles() {
   const entries = await readdir(WWW, { recursive: true, withFileTypes: true });
   const own = entries
@@ -127,10 +130,11 @@ async function pageFiles() {
 
 /** @param {string} out */
 async function writeSite(out) {
-  for (const build of ['relaxed', 'simd128']) await stat(path.join(ROOT, `pkg/wasm/${build}/fanlight_bg.wasm`));
+  const modules = Object.entries(ENGINES).map(([build, name]) => `wasm/${build}/${name}_bg.wasm`);
+  for (const module of modules) await stat(path.join(ROOT, 'pkg', module));
   await rm(out, { recursive: true, force: true });
   const files = await pageFiles();
-  const engines = ['relaxed', 'simd128'].map((build) => `vendor/fanlight/wasm/${build}/fanlight_bg.wasm`);
+  const engines = modules.map((module) => `vendor/fanlight/${module}`);
   for (const file of [...files, ...engines, 'sw.js', 'vendor/files.json']) {
     await cp(path.join(WWW, file), path.join(out, file), { dereference: true });
   }

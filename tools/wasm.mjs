@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Builds the wasm modules of the package, with their JavaScript glue: pkg/wasm/simd128/ and pkg/wasm/relaxed/.
-// What is up to date is left alone.
+// Builds the wasm modules of the package, with their JavaScript glue: the engine in pkg/wasm/simd128/ and pkg/wasm/relaxed/, and
+// what it asks about schemas and grammars in pkg/wasm/constraints/. What is up to date is left alone.
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,9 +17,9 @@ import { parseArgs } from 'node:util';
 // 457 kB with -O3; processor time of wasm-opt: 11 s for -O1, 36 s for -O3.
 const OPT_LEVEL = '-O1';
 
-const HELP = `wasm.mjs [options]: builds pkg/wasm/simd128 and pkg/wasm/relaxed
+const HELP = `wasm.mjs [options]: builds pkg/wasm/simd128, pkg/wasm/relaxed and pkg/wasm/constraints
 
-  --build NAME   only this build: simd128 or relaxed (may be repeated)
+  --build NAME   only this one: simd128, relaxed or constraints (may be repeated)
   --no-opt       leaves wasm-opt out: a quicker build for tests. A module that is optimised already and up to date stays
   --names        keeps function names in the module, for profiling
   --help         this text
@@ -30,10 +30,21 @@ const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const TARGET = 'wasm32-unknown-unknown';
 const BINDGEN = path.join(ROOT, 'tools/target/release/bindgen');
 
-/** What each build asks of the browser, beyond what every browser with SIMD has. */
+/** What each build is called, is made of, and asks of the browser beyond what every browser with SIMD has. */
 const BUILDS = {
-  simd128: { features: '+simd128', optFeatures: ['--enable-simd'] },
-  relaxed: { features: '+simd128,+relaxed-simd', optFeatures: ['--enable-simd', '--enable-relaxed-simd'] },
+  simd128: { name: 'fanlight', cargo: ['--no-default-features'], features: '+simd128', optFeatures: ['--enable-simd'] },
+  relaxed: {
+    name: 'fanlight',
+    cargo: ['--no-default-features'],
+    features: '+simd128,+relaxed-simd',
+    optFeatures: ['--enable-simd', '--enable-relaxed-simd'],
+  },
+  constraints: {
+    name: 'constraints',
+    cargo: ['--no-default-features', '--features', 'constraints-module'],
+    features: '+simd128',
+    optFeatures: ['--enable-simd'],
+  },
 };
 
 /** What rustc turns on for this target by itself: wasm-opt must not use more. */
@@ -63,7 +74,7 @@ async function main() {
     },
   });
   if (values.help) return console.log(HELP);
-  for (const name of values.build) if (!(name in BUILDS)) throw new Error(`--build ${name}: expected simd128 or relaxed`);
+  for (const name of values.build) if (!(name in BUILDS)) throw new Error(`--build ${name}: expected ${Object.keys(BUILDS).join(', ')}`);
 
   await checkBindgenVersion();
   await run('rust', 'sh', ['tools/rust-wasm.sh', '--install', TARGET]);
@@ -81,7 +92,7 @@ async function main() {
  * @param {{ 'no-opt': boolean, names: boolean }} options
  */
 async function make(build, tool, options) {
-  const { features, optFeatures } = BUILDS[build];
+  const { name, cargo: crate, features, optFeatures } = BUILDS[build];
   const flags = [
     `-Ctarget-feature=${features}`,
     '-Cllvm-args=-disable-lsr', // loop strength reduction undoes wasm's constant offsets: slower kernels
@@ -89,7 +100,7 @@ async function make(build, tool, options) {
     `--remap-path-prefix=${process.env.CARGO_HOME ?? path.join(homedir(), '.cargo')}=cargo`,
   ];
   const targetDir = path.join(ROOT, 'target', `wasm-${build}`);
-  const cargo = ['build', '--release', '--lib', '--locked', '--target', TARGET, '--target-dir', targetDir];
+  const cargo = ['build', '--release', '--lib', '--locked', '--target', TARGET, '--target-dir', targetDir, ...crate];
   await timed(
     `${build}: compiled`,
     run(build, 'sh', ['tools/rust-wasm.sh', ...cargo], { CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f') }),
@@ -110,8 +121,8 @@ async function make(build, tool, options) {
 
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
-  await run(build, BINDGEN, [module, out, 'fanlight', ...(options.names ? ['--names'] : [])]);
-  const wasm = path.join(out, 'fanlight_bg.wasm');
+  await run(build, BINDGEN, [module, out, name, ...(options.names ? ['--names'] : [])]);
+  const wasm = path.join(out, `${name}_bg.wasm`);
   if (stamp.optimised) {
     const optimised = `${wasm}.tmp`;
     const flags = [OPT_LEVEL, ...OPT_FEATURES, ...optFeatures, ...(options.names ? ['--debuginfo'] : [])];

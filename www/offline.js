@@ -8,9 +8,12 @@ export function setUpOffline() {
     .register('sw.js')
     .then(() => serviceWorker.ready)
     .then(({ active }) => {
-      // What came before the worker could see it: above all the engine that this browser uses.
-      const came = performance.getEntriesByType('resource').map(({ name }) => name);
-      active?.postMessage({ keep: came.filter((url) => url.startsWith(new URL('.', document.baseURI).href)) });
+      // What comes before the worker can see it: above all the engine that this browser uses.
+      const observer = new PerformanceObserver((list) => {
+        const came = list.getEntries().map(({ name }) => name);
+        active?.postMessage({ keep: came.filter((url) => url.startsWith(new URL('.', document.baseURI).href)) });
+      });
+      observer.observe({ type: 'resource', buffered: true });
     })
     .catch(() => {}); // refused: private windows and the like
 }

@@ -10,6 +10,13 @@ declare module '*/fanlight.js' {
   export const blockSum: import('./engine.js').EngineModule['blockSum'];
 }
 
+/** The same of the module of constraints. */
+declare module '*/constraints.js' {
+  const init: import('./engine.js').ConstraintsModule['default'];
+  export default init;
+  export const Constraints: import('./engine.js').ConstraintsModule['Constraints'];
+}
+
 /** Several readers of one file: in the specification, and not yet in TypeScript's library. */
 interface FileSystemFileHandle {
   createSyncAccessHandle(options: { mode: 'read-only' }): Promise<FileSystemSyncAccessHandle>;

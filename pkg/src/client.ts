@@ -4,6 +4,7 @@ import { Caller } from './channel.js';
 import type { GenerateRequest, SavePlan } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
+import { compileConstraints } from './module.js';
 import type {
   EngineRef,
   GenerateEvent,
@@ -70,6 +71,9 @@ export interface GenerateOptions {
 /** The workers of one model: the first is the leader. Dies as a whole when one of them dies. */
 export class Crew implements Host {
   readonly #spawn: () => WorkerHandle;
+  readonly #compileConstraints: () => Promise<WebAssembly.Module>;
+  /** The leader has them, or is given them. */
+  #constraints: Promise<void> | undefined;
   readonly #members: Member[] = [];
   readonly #line = new Line();
   readonly #endListeners: ((reason: FanlightError) => void)[] = [];
@@ -77,8 +81,9 @@ export class Crew implements Host {
   #ended: FanlightError | undefined;
   #epoch = 0;
 
-  constructor(spawn: () => WorkerHandle = spawnWorker) {
+  constructor(spawn: () => WorkerHandle = spawnWorker, constraints = compileConstraints) {
     this.#spawn = spawn;
+    this.#compileConstraints = constraints;
     this.#hire();
   }
 
@@ -128,6 +133,7 @@ export class Crew implements Host {
     let memory = 0;
     try {
       memory = options.memory?.() ?? 0;
+      if (request.constraint ?? request.tools) await orAborted(this.#constrain(), options.signal);
     } catch (error) {
       leave();
       throw error;
@@ -183,6 +189,15 @@ export class Crew implements Host {
   async endAfter(pending: Promise<unknown>, reason: FanlightError): Promise<void> {
     await Promise.race([pending.catch(() => {}), new Promise((resolve) => setTimeout(resolve, GRACE_MS))]);
     this.end(reason);
+  }
+
+  /** Gives the leader whom it asks about schemas and grammars. */
+  #constrain(): Promise<void> {
+    if (this.#constraints) return this.#constraints;
+    const giving = this.#compileConstraints().then((module) => this.leader.call('constrain', { module }));
+    this.#constraints = giving;
+    giving.catch(() => (this.#constraints = undefined)); // the next request tries again
+    return giving;
   }
 
   #callShards(

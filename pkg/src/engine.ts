@@ -223,6 +223,10 @@ export interface Engine {
   loadStep(): boolean;
   loaded(): number;
   loadTotal(): number;
+  /** Leader: its tokens, for a `Constraints` of the other module. */
+  words(): Words;
+  /** Leader: who runs constraints. A request that needs some is refused without. */
+  setConstraints(constraints: Constraints): void;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   /** Leader: how many tokens the prompt of a request has. Nothing is computed. */
@@ -252,6 +256,22 @@ export interface Engine {
   /** Drops the request in flight; the engine is usable at once. */
   cancel(): void;
   free(): void;
+}
+
+/** The tokens of a model. Only the module of constraints looks into it. */
+export interface Words {
+  encode(text: string): Uint32Array;
+}
+
+/** What schemas and grammars allow. Only the engine asks it. */
+export interface Constraints {
+  check(schema: unknown): void;
+}
+
+/** The JavaScript glue of the module of constraints, which the engine does without until it is needed. */
+export interface ConstraintsModule {
+  default(options: { module_or_path: WebAssembly.Module }): Promise<{ readonly memory: WebAssembly.Memory }>;
+  readonly Constraints: new (words: Words) => Constraints;
 }
 
 /** The JavaScript glue of a wasm build. */

@@ -8,7 +8,7 @@ import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Featu
 import { Model, type ModelInfo } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
 import { useOf } from './can-run.js';
-import { compileEngine } from './module.js';
+import { compileEngine, fetchConstraints } from './module.js';
 import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
 import { canShare, type Loaded, SharedHost } from './tabs.js';
 import { checkIntegrity, checkSource, type ModelPart } from './sources.js';
@@ -37,6 +37,11 @@ export interface LoadOptions {
    * takes over. Off, unless it is set to true.
    */
   share?: boolean;
+  /**
+   * When the part of the engine is fetched that holds answers to schemas, grammars and tools: `load`, with the model, so that
+   * there are no requests afterwards (the default), or `use`, by the first request that needs it.
+   */
+  constraints?: 'load' | 'use';
   /** Bytes that the model may take in memory. Without it, what the browser says of the device, where it does. */
   memory?: number;
   /** Keep the file in browser storage, so that later visits need no network. On, unless it is set to false. */
@@ -187,6 +192,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     throw error instanceof FanlightError && error.code === 'integrity' ? new Damaged('', { cause: error }) : error;
   });
   measure('load', stored, performance.now());
+  if (plan.constraints === 'load') fetchConstraints().catch(() => {}); // not waited for: most requests need none
   const [leader] = all;
   if (!leader) throw new RangeError('a model has at least one shard');
   const sum = (field: 'weightBytes' | 'kvBytes' | 'bufferBytes' | 'memoryBytes') => all.reduce((bytes, each) => bytes + each[field], 0);
@@ -284,10 +290,11 @@ interface Settings {
   readonly cache: boolean;
   readonly memory: number | undefined;
   readonly share: boolean;
+  readonly constraints: 'load' | 'use';
   readonly fallback: Remote | undefined;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'memory', 'share', 'fallback']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'constraints', 'memory', 'share', 'fallback']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -305,6 +312,7 @@ function checkOptions(value: LoadOptions): Settings {
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,
     share: flag(options, 'share') ?? false,
+    constraints: oneOf(options, 'constraints', ['load', 'use']) ?? 'load',
     memory: number(options, 'memory', { min: 1, max: Number.MAX_SAFE_INTEGER }),
     fallback: checkFallback(options['fallback']) || undefined,
   };

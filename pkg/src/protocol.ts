@@ -124,6 +124,8 @@ export interface VerifiedFile {
 export type ShardCalls = {
   /** Makes the engine and loads this shard's weights. Once, and first of all. */
   open: { params: OpenParams; result: OpenedShard; event: LoadEvent };
+  /** Leader only, once, before the first request with a schema, a grammar or tools. */
+  constrain: { params: { readonly module: WebAssembly.Module }; result: void; event: never };
   /** Runs a request to its end, together with the other shards. */
   generate: { params: GenerateParams; result: GenerateResult; event: GenerateEvent };
   /** Does something with the memory of a session, as all other shards do. */

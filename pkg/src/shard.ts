@@ -1,7 +1,7 @@
 /** The worker's half of a loaded model: one shard. It gives its engine what it needs and runs it to the next event. */
 
 import type { Call, Handlers } from './channel.js';
-import { type Engine, type EngineModule, Step } from './engine.js';
+import { type ConstraintsModule, type Engine, type EngineModule, Step } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { connect, type Exchange } from './exchange.js';
 import type { OpenFile } from './files.js';
@@ -23,6 +23,7 @@ import type {
 export interface ShardWorld {
   importEngine(build: Build): Promise<EngineModule>;
   openFile(file: StoredFile): Promise<OpenFile>;
+  readonly constraints: ConstraintsModule;
 }
 
 /** Let messages in at least this often, also when the engine does not ask for it. */
@@ -40,6 +41,7 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
       shard = await Shard.open(world, params, call);
       return shard.info();
     },
+    constrain: ({ module }) => opened().constrain(world.constraints, module),
     generate: (params, call) => opened().generate(params, call),
     memory: (action) => remember(opened().engine, action),
     planMemory({ id }) {
@@ -78,6 +80,8 @@ function remember(engine: Engine, action: MemoryAction): Uint8Array | undefined 
 class Shard {
   readonly engine: Engine;
   readonly #memory: WebAssembly.Memory;
+  /** That of the module of constraints, once it is there. */
+  #beside: WebAssembly.Memory | undefined;
   readonly #exchange: Exchange;
 
   private constructor(engine: Engine, memory: WebAssembly.Memory, exchange: Exchange) {
@@ -128,7 +132,18 @@ class Shard {
   }
 
   info(): OpenedShard {
-    return { ...this.engine.info(), memoryBytes: this.#memory.buffer.byteLength };
+    return { ...this.engine.info(), memoryBytes: this.#memoryBytes() };
+  }
+
+  /** From here on, the engine has whom to ask about schemas and grammars. */
+  async constrain({ default: instantiate, Constraints }: ConstraintsModule, module: WebAssembly.Module): Promise<void> {
+    const { memory } = await instantiate({ module_or_path: module });
+    this.engine.setConstraints(new Constraints(this.engine.words()));
+    this.#beside = memory;
+  }
+
+  #memoryBytes(): number {
+    return this.#memory.buffer.byteLength + (this.#beside?.buffer.byteLength ?? 0);
   }
 
   async generate({ epoch, memory, request }: GenerateParams, call: Call<GenerateEvent>): Promise<GenerateResult> {
@@ -148,7 +163,7 @@ class Shard {
       return {
         promptMs: (first ?? ended) - began,
         predictedMs: ended - (first ?? ended),
-        memoryBytes: this.#memory.buffer.byteLength,
+        memoryBytes: this.#memoryBytes(),
       };
     } catch (error) {
       // After a trap the memory is in no known state: nothing of the engine is called again.

@@ -2,6 +2,7 @@
 
 /// <reference path="./ambient.d.ts" />
 
+import * as constraints from '../wasm/constraints/constraints.js';
 import { serve } from './channel.js';
 import type { EngineModule } from './engine.js';
 import type { Build, ShardCalls, StorageCalls } from './protocol.js';
@@ -15,7 +16,7 @@ function importEngine(build: Build): Promise<EngineModule> {
   return build === 'relaxed' ? import('../wasm/relaxed/fanlight.js') : import('../wasm/simd128/fanlight.js');
 }
 
-serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile }) });
+serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile, constraints }) });
 
 self.addEventListener('message', ({ data }: MessageEvent) => {
   if (!isLifeLine(data)) return;

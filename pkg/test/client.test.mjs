@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FanlightError } from '../dist/errors.js';
 import { fakeCrew } from './support/fake-crew.mjs';
 
 const THREE = 't0 t1 t2 ';
@@ -64,6 +65,22 @@ for (const shards of [1, 3]) {
     );
   });
 }
+
+test('constraints are loaded by the first request that needs some, and again if that failed', async (t) => {
+  let asked = 0;
+  const { model, engines } = await fakeCrew(t, 2, async () => {
+    asked += 1;
+    if (asked === 1) throw new FanlightError('network', 'no');
+    return new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+  });
+  await model.completions.create({ prompt: '3 tokens' });
+  assert.equal(asked, 0);
+  await assert.rejects(model.completions.create({ prompt: '3 tokens', regex: 'a' }), { code: 'network' });
+  assert.equal(textOf(await model.completions.create({ prompt: '3 tokens' })), THREE);
+  for (const regex of ['a', 'b']) assert.equal(textOf(await model.completions.create({ prompt: '3 tokens', regex })), THREE);
+  assert.equal(asked, 2);
+  assert.deepEqual(engines.map(({ constraints }) => constraints !== undefined), [true, false]);
+});
 
 test('to break out of the loop stops the request', async (t) => {
   const { model, engines } = await fakeCrew(t, 2);

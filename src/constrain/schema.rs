@@ -159,6 +159,7 @@ impl Walk<'_> {
             }
         }
         strings::tighten(&mut copy);
+        bound_numbers(&mut copy);
         Ok(Value::Object(copy))
     }
 
@@ -307,9 +308,39 @@ fn count(value: &Value, at: &str) -> Result<Value> {
     }
 }
 
-/// Whole numbers that a double tells from their neighbours: one beyond would come out as a different one.
+/// Up to here a double tells whole numbers from their neighbours; beyond, one would come out as a different one.
+const LIMIT: u64 = 1 << 53;
+
+/// Where numbers have no bounds, gives them these: what is beyond is not what a reader of JSON makes of it, and a model that
+/// has begun to write digits need not find an end.
+fn bound_numbers(schema: &mut Map<String, Value>) {
+    let is_number = |name: &str| matches!(name, "number" | "integer");
+    let numeric = match schema.get("type") {
+        Some(Value::String(name)) => is_number(name),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).any(is_number),
+        _ => schema.contains_key("multipleOf"),
+    };
+    if !numeric || schema.contains_key("const") || schema.contains_key("enum") {
+        return;
+    }
+    let limit = LIMIT as f64;
+    let bound = |schema: &Map<String, Value>, names: [&str; 2]| {
+        names
+            .iter()
+            .find_map(|name| schema.get(*name).and_then(Value::as_f64))
+    };
+    let least = bound(schema, ["minimum", "exclusiveMinimum"]);
+    let most = bound(schema, ["maximum", "exclusiveMaximum"]);
+    if least.is_none() && most.is_none_or(|most| most > -limit) {
+        schema.insert("minimum".to_string(), Value::from(-(LIMIT as i64)));
+    }
+    if most.is_none() && least.is_none_or(|least| least < limit) {
+        schema.insert("maximum".to_string(), Value::from(LIMIT));
+    }
+}
+
+/// Whole numbers that a double tells from their neighbours.
 fn exact(value: &Value, at: &str) -> Result<()> {
-    const LIMIT: u64 = 1 << 53;
     match value {
         Value::Number(number)
             if number.as_i64().is_some_and(|n| n.unsigned_abs() > LIMIT)

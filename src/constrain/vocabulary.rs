@@ -6,16 +6,19 @@ use llguidance::ParserFactory;
 use llguidance::api::ParserLimits;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
+use serde_json::Value;
+
+use super::face::MARK;
+use super::matcher::Run;
+use super::{Constraint, Constraints, Grammar, Words, schema};
 use crate::error::{Error, Kind, Result};
-use crate::tokenizer::{TokenKind, Tokenizer};
 
 /// A run of this many characters in a JSON string is looked up instead of walked: inside a string nearly the whole
 /// vocabulary is allowed. One such set: each costs three more tries (measured with 151,936 tokens, natively: 13 MB for this
 /// one, 52 MB for the four that the crate proposes, and 0.13 against 0.04 ms for an average mask).
 const STRING_SLICE: &str = r#"[^"\\\x00-\x1F\x7F]{1,30}"#;
 
-/// The trie counts parents and subtrees in few bits. Real vocabularies stay far below both.
-const LONGEST_TOKEN: usize = 512;
+/// The trie counts subtrees in few bits. Real vocabularies stay far below.
 const MOST_BYTES: usize = 4_000_000;
 
 /// The tokens of a model in the form that constraints work on.
@@ -27,56 +30,60 @@ pub struct Vocabulary {
 /// What brings JSON, and most other texts, to an end: the best first. A digit ends a number that has begun.
 const CLOSERS: [&str; 6] = ["}", "]", "\"", "0", ")", ">"];
 
-/// A vocabulary that is built when it is first needed.
-#[derive(Clone)]
-pub struct LazyVocabulary {
-    tokenizer: Arc<Tokenizer>,
-    built: Arc<OnceLock<Vocabulary>>,
+/// The constraints of a model. The vocabulary is built for the first of them.
+pub struct Local<W> {
+    words: Arc<W>,
+    built: OnceLock<Vocabulary>,
 }
 
-impl LazyVocabulary {
-    /// Of this tokenizer.
-    pub fn new(tokenizer: Arc<Tokenizer>) -> LazyVocabulary {
-        LazyVocabulary {
-            tokenizer,
-            built: Arc::default(),
+impl<W: Words + Send + Sync + 'static> Local<W> {
+    /// On texts of these tokens.
+    pub fn new(words: Arc<W>) -> Local<W> {
+        Local {
+            words,
+            built: OnceLock::new(),
         }
     }
 
     /// The vocabulary.
-    pub fn get(&self) -> Result<&Vocabulary> {
+    pub fn vocabulary(&self) -> Result<&Vocabulary> {
         match self.built.get() {
             Some(vocabulary) => Ok(vocabulary),
             None => {
-                let vocabulary = Vocabulary::new(&self.tokenizer)?;
+                let vocabulary = Vocabulary::new(Arc::clone(&self.words))?;
                 Ok(self.built.get_or_init(|| vocabulary))
             }
         }
     }
 }
 
+impl<W: Words + Send + Sync + 'static> Constraints for Local<W> {
+    fn begin(&self, grammar: &Grammar) -> Result<Box<dyn Constraint>> {
+        Ok(Box::new(Run::new(self.vocabulary()?, grammar)?))
+    }
+
+    fn check(&self, schema: &Value) -> Result<()> {
+        schema::prepare(schema).map(drop)
+    }
+}
+
 impl Vocabulary {
     /// The trie of all tokens. Takes a third of a second and about 220 bytes a token.
-    pub fn new(tokenizer: &Arc<Tokenizer>) -> Result<Vocabulary> {
-        let words: Vec<Vec<u8>> = (0..tokenizer.len() as u32)
-            .map(|id| word(tokenizer, id))
-            .collect();
-        if words.iter().map(Vec::len).sum::<usize>() > MOST_BYTES {
+    pub fn new<W: Words + Send + Sync + 'static>(words: Arc<W>) -> Result<Vocabulary> {
+        let list = words.list();
+        if list.iter().map(Vec::len).sum::<usize>() > MOST_BYTES {
             return Err(too_large());
         }
-        let size = u32::try_from(words.len()).map_err(|_| too_large())?;
-        let ends = tokenizer.end_of_generation();
+        let size = u32::try_from(list.len()).map_err(|_| too_large())?;
+        let ends = words.ends();
         let first_end = ends.first().copied();
         let info = TokRxInfo::new(size, first_end.unwrap_or(llguidance::toktrie::INVALID_TOKEN));
-        let mut trie = TokTrie::from(&info, &words);
+        let mut trie = TokTrie::from(&info, &list);
         if first_end.is_some() {
-            trie = trie.with_eos_tokens(ends);
+            trie = trie.with_eos_tokens(&ends);
         }
-        drop(words);
-        let tokens: TokEnv = Arc::new(Tokens {
-            tokenizer: Arc::clone(tokenizer),
-            trie,
-        });
+        drop(list);
+        let tokens: TokEnv = Arc::new(Tokens { words, trie });
         let abilities = InferenceCapabilities {
             ff_tokens: true,
             ..InferenceCapabilities::default()
@@ -119,39 +126,25 @@ impl Vocabulary {
     }
 }
 
-/// What the trie knows a token by: its text, or the name of a control token behind a byte that is never text. Empty for
-/// what must not come out of a constraint.
-fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
-    const MARK: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
-    let text = tokenizer.token_text(id);
-    let hidden = text.len() > LONGEST_TOKEN || tokenizer.suppressed().binary_search(&id).is_ok();
-    match tokenizer.kind(id) {
-        _ if hidden => Vec::new(),
-        TokenKind::Control => [&[MARK], text].concat(),
-        _ => match tokenizer.token_bytes(id) {
-            [MARK, ..] => Vec::new(),
-            bytes => bytes.to_vec(),
-        },
-    }
-}
-
 fn too_large() -> Error {
     Error::new(Kind::Schema, "the vocabulary is too large for constraints")
 }
 
-/// The tokenizer, as the crate asks for it.
-struct Tokens {
-    tokenizer: Arc<Tokenizer>,
+const _: () = assert!(MARK == TokTrie::SPECIAL_TOKEN_MARKER);
+
+/// The tokens, as the crate asks for them.
+struct Tokens<W> {
+    words: Arc<W>,
     trie: TokTrie,
 }
 
-impl TokenizerEnv for Tokens {
+impl<W: Words + Send + Sync> TokenizerEnv for Tokens<W> {
     fn tok_trie(&self) -> &TokTrie {
         &self.trie
     }
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         self.trie
-            .tokenize_with_greedy_fallback(bytes, |text| self.tokenizer.encode_continuation(text))
+            .tokenize_with_greedy_fallback(bytes, |text| self.words.encode(text))
     }
 }

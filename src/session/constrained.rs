@@ -1,9 +1,11 @@
 //! From what a request asks for to the constraint on its answer.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use crate::chat::tools::{CallPattern, Callable, Format};
-use crate::constrain::{Constraint, Grammar, LazyVocabulary, Pattern, schema};
+use crate::constrain::{Constraints, Grammar, Pattern};
 use crate::error::{Error, Kind, Result};
 use crate::session::gate::{Begins, Gate};
 use crate::session::request::{Request, Shape, ToolChoice, invalid};
@@ -25,12 +27,12 @@ impl Request {
     pub(super) fn gate(
         &self,
         tokenizer: &Tokenizer,
-        vocabulary: &LazyVocabulary,
+        constraints: Option<&Rc<dyn Constraints>>,
         talk: Talk,
         size: usize,
     ) -> Result<Option<Gate>> {
         let shape = self.constraint.as_ref().map(Shape::grammar);
-        let (grammar, begins) = match self.calls(tokenizer, vocabulary, talk)? {
+        let (grammar, begins) = match self.calls(tokenizer, constraints, talk)? {
             Calls::Must(calls) => (Grammar::Pattern(calls), Begins::AtOnce),
             Calls::May(calls) => match shape {
                 Some(Grammar::Pattern(answer)) => (
@@ -65,10 +67,15 @@ impl Request {
             },
             other => (grammar, other.0),
         };
-        Gate::new(vocabulary.clone(), grammar, begins, size).map(Some)
+        Gate::new(Rc::clone(known(constraints)?), grammar, begins, size).map(Some)
     }
 
-    fn calls(&self, tokenizer: &Tokenizer, vocabulary: &LazyVocabulary, talk: Talk) -> Result<Calls> {
+    fn calls(
+        &self,
+        tokenizer: &Tokenizer,
+        constraints: Option<&Rc<dyn Constraints>>,
+        talk: Talk,
+    ) -> Result<Calls> {
         let must = self.tool_choice != ToolChoice::Auto;
         let mut tools = Callable::list(self.tools.as_ref());
         if let ToolChoice::Named(name) = &self.tool_choice {
@@ -87,13 +94,15 @@ impl Request {
                 false => Ok(Calls::None),
             };
         };
+        let constraints = known(constraints)?;
         let strict = strict_tools(self.tools.as_ref());
         for tool in &mut tools {
             let grammar = Grammar::json(tool.arguments.clone());
             if must || strict.contains(&tool.name) {
-                Constraint::new(vocabulary.get()?, &grammar)
+                constraints
+                    .begin(&grammar)
                     .map_err(|error| error.at(format!("tool {}", tool.name)))?;
-            } else if schema::prepare(&tool.arguments).is_err() {
+            } else if constraints.check(&tool.arguments).is_err() {
                 // A tool that need not be called is not refused for its schema: its arguments are any object then.
                 tool.arguments = json!({"type": "object"});
             }
@@ -111,6 +120,11 @@ impl Request {
             )),
         }
     }
+}
+
+fn known(constraints: Option<&Rc<dyn Constraints>>) -> Result<&Rc<dyn Constraints>> {
+    constraints
+        .ok_or_else(|| invalid("this request needs constraints, and the engine has none: set them first"))
 }
 
 /// How tools bear on an answer.

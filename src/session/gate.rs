@@ -1,8 +1,9 @@
 //! When a constraint applies to an answer: from its beginning, after the model's thoughts, or inside each tool call.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-use crate::constrain::{Constraint, Grammar, LazyVocabulary};
+use crate::constrain::{Constraint, Constraints, Grammar};
 use crate::error::Result;
 use crate::sample::TokenMask;
 use crate::tokenizer::Tokenizer;
@@ -29,11 +30,11 @@ const MEASURE_EVERY: usize = 64;
 
 /// The constraint on one answer.
 pub(super) struct Gate {
-    vocabulary: LazyVocabulary,
+    constraints: Rc<dyn Constraints>,
     grammar: Grammar,
     begins: Begins,
     /// There while it applies.
-    constraint: Option<Constraint>,
+    constraint: Option<Box<dyn Constraint>>,
     /// What was written last, as long as a marker may begin in it. Only while one is waited for.
     tail: Vec<u8>,
     /// What the next token may be, if that is limited.
@@ -65,7 +66,7 @@ pub(super) enum Verdict {
 impl Gate {
     /// `size`: how many logits there are.
     pub(super) fn new(
-        vocabulary: LazyVocabulary,
+        constraints: Rc<dyn Constraints>,
         grammar: Grammar,
         begins: Begins,
         size: usize,
@@ -73,11 +74,11 @@ impl Gate {
         let constraint = match begins {
             Begins::AtMarkers(_) => None,
             // Also where it begins later: what is wrong with it is known before the first token.
-            _ => Some(Constraint::new(vocabulary.get()?, &grammar)?),
+            _ => Some(constraints.begin(&grammar)?),
         };
         let constraint = constraint.filter(|_| !matches!(begins, Begins::AfterThoughts { .. }));
         Ok(Gate {
-            vocabulary,
+            constraints,
             grammar,
             begins,
             constraint,
@@ -93,9 +94,9 @@ impl Gate {
     }
 
     /// Tokens that come next whatever the model would say.
-    pub(super) fn forced(&mut self) -> Vec<u32> {
+    pub(super) fn forced(&mut self) -> Result<Vec<u32>> {
         match (&self.begins, &mut self.constraint) {
-            (Begins::AtOnceOr { .. }, _) | (_, None) => Vec::new(),
+            (Begins::AtOnceOr { .. }, _) | (_, None) => Ok(Vec::new()),
             (_, Some(constraint)) => constraint.forced(),
         }
     }
@@ -225,8 +226,7 @@ impl Gate {
         let bytes = bytes(tokenizer, id);
         if self.after_marker(bytes).is_some() {
             self.tail.clear();
-            let vocabulary = self.vocabulary.get()?;
-            match (Constraint::new(vocabulary, &self.grammar), &mut self.begins) {
+            match (self.constraints.begin(&self.grammar), &mut self.begins) {
                 (Ok(constraint), _) => self.constraint = Some(constraint),
                 // A call that need not have been made is not held to what cannot be enforced.
                 (Err(_), Begins::AtMarkers(markers)) => markers.clear(),
@@ -243,7 +243,9 @@ impl Gate {
 
     /// Whether the answer is whole.
     pub(super) fn is_complete(&self) -> bool {
-        self.constraint.as_ref().is_some_and(Constraint::is_complete)
+        self.constraint
+            .as_ref()
+            .is_some_and(|constraint| constraint.is_complete())
     }
 
     /// Whether it is whole because the budget was nearly used up.

@@ -1,12 +1,13 @@
 //! The leader's half of a session: the prompt, the sampler, and the answer in the making.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::chat::tools::Format;
 use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
-use crate::constrain::LazyVocabulary;
+use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
 use crate::model::{LogitsFor, Model};
@@ -29,7 +30,8 @@ const DRAFT_LOGITS: usize = 1 << 21;
 /// What only shard 0 has.
 pub(super) struct Leader {
     pub(super) tokenizer: Arc<Tokenizer>,
-    vocabulary: LazyVocabulary,
+    /// Who runs constraints, if anybody does.
+    pub(super) constraints: Option<Rc<dyn Constraints>>,
     /// How many logits there are.
     logits: usize,
     /// Compiled at load; a broken template is an error only for those who use it.
@@ -106,7 +108,7 @@ impl Leader {
             .as_ref()
             .map_or_else(|_| Vec::new(), |template| markup_tokens(&tokenizer, template));
         Ok(Leader {
-            vocabulary: LazyVocabulary::new(Arc::clone(&tokenizer)),
+            constraints: built_in(&tokenizer),
             tokenizer,
             logits: model.hyper.vocabulary,
             template,
@@ -135,7 +137,7 @@ impl Leader {
         let texts = self.texts(&request)?;
         let longest = texts.iter().map(|text| text.len() + 1).max().unwrap_or(1);
         let talk = reply.as_ref().map(|reply| reply.talk).unwrap_or_default();
-        let gate = request.gate(&self.tokenizer, &self.vocabulary, talk, self.logits)?;
+        let gate = request.gate(&self.tokenizer, self.constraints.as_ref(), talk, self.logits)?;
         let defaults = match &reply {
             Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
             None => self.defaults.text(),
@@ -508,7 +510,7 @@ impl Leader {
         else {
             return Ok(());
         };
-        let forced = gate.forced();
+        let forced = gate.forced()?;
         // Where log probabilities are asked for, each token is drawn for the sake of its logits.
         if !answer.fast_forward || answer.logprobs.is_some() {
             gate.queue(forced);
@@ -550,6 +552,17 @@ fn wanted_rows(answer: &Answer, all: usize) -> Vec<u32> {
         Some(mask) if (1..=most).contains(&mask.count()) => mask.iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The constraints that this build of the engine runs by itself.
+#[cfg(feature = "constraints")]
+fn built_in(tokenizer: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
+    Some(Rc::new(crate::constrain::Local::new(Arc::clone(tokenizer))))
+}
+
+#[cfg(not(feature = "constraints"))]
+fn built_in(_: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
+    None
 }
 
 /// A token's literal text.

@@ -22,6 +22,10 @@ pub use defaults::{Proposal, ProposedSampling};
 pub use info::Info;
 pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, Score, Shape, TokenLogprob, ToolChoice};
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
 use crate::model::{Exchange, Forward, Model, Options, Step};
@@ -126,6 +130,20 @@ impl Session {
     /// The tokenizer; on the leader only.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         Ok(&self.leader()?.tokenizer)
+    }
+
+    /// The same, to be kept; on the leader only.
+    pub fn shared_tokenizer(&self) -> Result<Arc<Tokenizer>> {
+        Ok(Arc::clone(&self.leader()?.tokenizer))
+    }
+
+    /// Sets who runs constraints, on the leader: an engine that is built without them asks it.
+    pub fn set_constraints(&mut self, constraints: Rc<dyn Constraints>) -> Result<()> {
+        match self.leader.as_mut() {
+            Some(leader) => leader.constraints = Some(constraints),
+            None => self.leader().map(drop)?,
+        }
+        Ok(())
     }
 
     /// Text of token ids, on the leader.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fanlight::Result;
-use fanlight::constrain::{Constraint, Grammar, Vocabulary};
+use fanlight::constrain::{Constraints, Grammar, Local};
 use fanlight::gguf::Gguf;
 use fanlight::source::ByteSource;
 use fanlight::tokenizer::Tokenizer;
@@ -12,7 +12,7 @@ use fanlight::tokenizer::Tokenizer;
 /// A tokenizer and its vocabulary as constraints need it.
 pub struct Words {
     pub tokenizer: Arc<Tokenizer>,
-    pub vocabulary: Vocabulary,
+    pub constraints: Local<Tokenizer>,
     /// Token ids by their first byte.
     by_first: Vec<Vec<u32>>,
 }
@@ -23,7 +23,7 @@ impl Words {
         let file = std::fs::File::open(path).unwrap();
         let gguf = Gguf::read_parts(&[&file as &dyn ByteSource]).unwrap();
         let tokenizer = Arc::new(Tokenizer::from_metadata(&gguf.metadata).unwrap());
-        let vocabulary = Vocabulary::new(&tokenizer).unwrap();
+        let constraints = Local::new(Arc::clone(&tokenizer));
         let mut by_first = vec![Vec::new(); 256];
         for id in 0..tokenizer.len() as u32 {
             if let Some(first) = tokenizer.token_bytes(id).first() {
@@ -32,14 +32,14 @@ impl Words {
         }
         Words {
             tokenizer,
-            vocabulary,
+            constraints,
             by_first,
         }
     }
 
     /// Whether the constraint lets a model write exactly this text and end there.
     pub fn writes(&self, grammar: &Grammar, text: &str) -> Result<bool> {
-        let mut constraint = Constraint::new(&self.vocabulary, grammar)?;
+        let mut constraint = self.constraints.begin(grammar)?;
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             if constraint.is_complete() {

@@ -5,7 +5,7 @@ import { Crew } from '../../dist/client.js';
 import { FanlightError } from '../../dist/errors.js';
 import { Model } from '../../dist/model.js';
 import { shardHandlers } from '../../dist/shard.js';
-import { fakeModule } from './fake-engine.mjs';
+import { fakeConstraints, fakeModule } from './fake-engine.mjs';
 
 /** @typedef {import('./fake-engine.mjs').FakeEngine} FakeEngine */
 
@@ -15,8 +15,9 @@ const module = new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0,
 /**
  * @param {import('node:test').TestContext} t
  * @param {number} shards
+ * @param {() => Promise<WebAssembly.Module>} [compileConstraints]
  */
-export async function fakeCrew(t, shards) {
+export async function fakeCrew(t, shards, compileConstraints = async () => module) {
   /** @type {FakeEngine[]} */
   const engines = [];
   /** @type {((reason: FanlightError) => void)[]} */
@@ -27,6 +28,7 @@ export async function fakeCrew(t, shards) {
     const world = {
       importEngine: async () => fakeModule((made) => (engines[made.shard] = made)),
       openFile: async () => ({ length: 0, read: () => {}, close: () => {} }),
+      constraints: fakeConstraints,
     };
     const handlers = shardHandlers(world);
     /** @type {MessagePort[]} */
@@ -56,7 +58,7 @@ export async function fakeCrew(t, shards) {
       },
     };
   };
-  const crew = new Crew(spawn);
+  const crew = new Crew(spawn, compileConstraints);
   t.after(() => crew.end(new FanlightError('closed', 'The test is over.')));
   /** @type {[number, number][]} */
   const progress = [];

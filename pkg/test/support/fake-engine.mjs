@@ -26,6 +26,8 @@ export class FakeEngine {
   /** Requests that were dropped in flight. */
   cancelled = 0;
   steps = 0;
+  /** Who runs constraints. @type {import('../../dist/engine.js').Constraints | undefined} */
+  constraints;
   /** How many requests each memory has heard. @type {Map<number, number>} */
   memories = new Map([[0, 0]]);
   memory_in_use = 0;
@@ -41,6 +43,15 @@ export class FakeEngine {
     this.shards = shards;
     this.sliceBytes = sliceBytes;
     this.memory.grow(1 + Math.ceil((shards * (sliceBytes + 4 * shards)) / 65536));
+  }
+
+  words() {
+    return { encode: () => new Uint32Array() };
+  }
+
+  /** @param {import('../../dist/engine.js').Constraints} constraints */
+  setConstraints(constraints) {
+    this.constraints = constraints;
   }
 
   info() {
@@ -285,6 +296,14 @@ class FakeDigest {
 
   free() {}
 }
+
+/** The module of constraints, which allows everything. @type {import('../../dist/engine.js').ConstraintsModule} */
+export const fakeConstraints = {
+  default: async () => ({ memory: new WebAssembly.Memory({ initial: 1 }) }),
+  Constraints: class {
+    check() {}
+  },
+};
 
 /**
  * Glue as the wasm build has it, around fake engines. `made` hears of each.

@@ -1,23 +1,24 @@
-//! A text in the making, and what may come next.
+//! A text in the making, and what may come next: by the automata of the crate.
 
 use llguidance::Matcher;
 use llguidance::api::StopReason;
 use llguidance::toktrie::SimpleVob;
 
-use super::{Grammar, Vocabulary};
+use super::translate::translate;
+use super::{Constraint, Grammar, Vocabulary};
 use crate::error::{Error, Kind, Result};
 
-/// A constraint on one text, token by token.
-pub struct Constraint {
+/// A constraint that is run here.
+pub(super) struct Run {
     matcher: Matcher,
     /// Tokens that bring a text to its end, the best first: see [`Vocabulary::closers`].
     closers: Vec<u32>,
 }
 
-impl Constraint {
+impl Run {
     /// At the beginning of a text. [`Kind::Schema`] for what cannot be used as a constraint.
-    pub fn new(vocabulary: &Vocabulary, grammar: &Grammar) -> Result<Constraint> {
-        let parser = vocabulary.factory().create_parser(grammar.translate()?);
+    pub(super) fn new(vocabulary: &Vocabulary, grammar: &Grammar) -> Result<Run> {
+        let parser = vocabulary.factory().create_parser(translate(grammar)?);
         let mut matcher = Matcher::new(parser);
         if let Some(message) = matcher.get_error() {
             return Err(refused(&message));
@@ -26,51 +27,49 @@ impl Constraint {
         if matcher.is_stopped() || matcher.compute_mask().is_err() {
             return Err(refused("no text but the empty one satisfies it"));
         }
-        Ok(Constraint {
+        Ok(Run {
             matcher,
             closers: vocabulary.closers().to_vec(),
         })
     }
 
-    /// The tokens that must come next whatever the model would say, in their usual spelling; none if there is a choice.
-    pub fn forced(&mut self) -> Vec<u32> {
-        match self.is_complete() {
+    fn closer(&self, mask: &SimpleVob) -> Option<u32> {
+        let closer = self.closers.iter().copied().find(|id| mask.is_allowed(*id));
+        closer.or_else(|| mask.first_bit_set().map(|id| id as u32))
+    }
+}
+
+impl Constraint for Run {
+    fn forced(&mut self) -> Result<Vec<u32>> {
+        Ok(match self.is_complete() {
             true => Vec::new(),
             false => self.matcher.compute_ff_tokens(),
-        }
+        })
     }
 
-    /// The tokens that may come next, one bit each: id `i` is bit `i % 32` of word `i / 32`. The tokens that end an answer
-    /// are among them where the text may end. [`Kind::Schema`] if the constraint turns out to be too complex.
-    pub fn allowed(&mut self) -> Result<Vec<u32>> {
+    fn allowed(&mut self) -> Result<Vec<u32>> {
         match self.matcher.compute_mask_or_eos() {
             Ok(mask) => Ok(mask.as_slice().to_vec()),
             Err(error) => Err(too_complex(&self.matcher, &error.to_string())),
         }
     }
 
-    /// Goes on by a token. [`Kind::Schema`] if it was not allowed.
-    pub fn accept(&mut self, id: u32) -> Result<()> {
+    fn accept(&mut self, id: u32) -> Result<()> {
         self.matcher
             .consume_token(id)
             .map_err(|error| too_complex(&self.matcher, &error.to_string()))
     }
 
-    /// Whether the text so far satisfies the constraint, and may end here.
-    pub fn may_end(&mut self) -> bool {
+    fn may_end(&mut self) -> bool {
         self.is_complete() || self.matcher.is_accepting().unwrap_or(false)
     }
 
-    /// Whether the text is whole: nothing can be added to it.
-    pub fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         let reason = self.matcher.stop_reason();
         reason != StopReason::NotStopped && reason.is_ok()
     }
 
-    /// A short way from here to where the text may end, of at most so many tokens, after `next` if there is one: brackets
-    /// and quotes are closed, what is required is filled in with as little as is allowed. `None` if there is none so short.
-    /// It need not be the shortest.
-    pub fn ending(&self, next: Option<u32>, most: usize) -> Option<Vec<u32>> {
+    fn ending(&self, next: Option<u32>, most: usize) -> Option<Vec<u32>> {
         let mut matcher = self.matcher.clone();
         if let Some(id) = next {
             matcher.consume_token(id).ok()?;
@@ -89,11 +88,6 @@ impl Constraint {
             matcher.consume_token(id).ok()?;
             ids.push(id);
         }
-    }
-
-    fn closer(&self, mask: &SimpleVob) -> Option<u32> {
-        let closer = self.closers.iter().copied().find(|id| mask.is_allowed(*id));
-        closer.or_else(|| mask.first_bit_set().map(|id| id as u32))
     }
 }
 
