@@ -3,7 +3,7 @@
 #[path = "support/random.rs"]
 mod random;
 
-use fanlight::kernels::activations::{Super8, Super16};
+use fanlight::kernels::activations::{BlockPlanes, Super8, Super16};
 use fanlight::kernels::{scalar, simd};
 use random::Random;
 
@@ -56,6 +56,16 @@ fn both_integer_forms_equal_the_twin() {
             found == expected,
             "twelve bits: {tokens} x {cols}: {found:?}\n{expected:?}"
         );
+        let mut planes = [(); 2].map(|()| vec![[BlockPlanes::ZERO; 8]; supers]);
+        simd::quantise::to_planes(&found, &mut planes[0]);
+        scalar::quantise::to_planes(&found, &mut planes[1]);
+        assert!(planes[0] == planes[1], "planes: {tokens} x {cols}");
+        let largest = planes[0]
+            .as_flattened()
+            .iter()
+            .flat_map(|x| x.low.iter().chain(&x.high))
+            .max();
+        assert!(largest <= Some(&127), "a byte without sign has seven bits here");
     }
 }
 

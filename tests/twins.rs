@@ -6,7 +6,7 @@ mod blocks;
 mod random;
 
 use blocks::random_rows;
-use fanlight::kernels::activations::{Super8, Super16};
+use fanlight::kernels::activations::{BlockPlanes, Super8, Super16, SuperPlanes};
 use fanlight::kernels::packed::{Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles};
 use fanlight::kernels::simd::inner::{Fours, Pairs};
 use fanlight::kernels::{lanes, scalar, simd};
@@ -121,6 +121,17 @@ fn q5_0_and_q5_1() {
 #[test]
 fn q8_0() {
     twelve::<GroupQ8_0>(Type::Q8_0, simd::q8_0::vector16, scalar::q8_0::vector16);
+    compare::<GroupQ8_0, SuperPlanes>(
+        Type::Q8_0,
+        |rows, tokens, cols, out| {
+            let mut supers = vec![Super16::ZERO; out.len()];
+            simd::quantise::to_i16(rows, tokens, cols, &mut supers);
+            simd::quantise::to_planes(&supers, out);
+        },
+        [BlockPlanes::ZERO; 8],
+        simd::q8_0::vector_planes,
+        scalar::q8_0::vector_planes,
+    );
 }
 
 #[test]

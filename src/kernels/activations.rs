@@ -13,6 +13,8 @@ pub enum Form {
     I8(Dot),
     /// Twelve bits, a scale per 256 values: opposite the 16-bit dot product that every browser has.
     I16,
+    /// The same twelve bits in two planes of bytes without sign: opposite a dot product of fours of bytes with a sign.
+    Planes,
 }
 
 impl Form {
@@ -95,6 +97,21 @@ pub struct Super16 {
     pub sums: Sums,
 }
 
+/// 32 activations of [`Block16`] as two planes of bytes: `code = 128 * (high - 16) + low`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct BlockPlanes {
+    /// Bits 0 to 6.
+    pub low: [u8; 32],
+    /// The bits above, plus 16: at most 31.
+    pub high: [u8; 32],
+    /// The scale of [`Block16`].
+    pub scale: f32,
+}
+
+/// 256 activations in eight blocks with one scale. A vector that ends inside has zeros there.
+pub type SuperPlanes = [BlockPlanes; 8];
+
 /// The sums of eight blocks as sixteen-bit numbers: block `j` adds up to `-codes[j] * minus_scale`, within 1/65534 of the
 /// largest of the eight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,6 +168,15 @@ impl Super16 {
     };
 }
 
+impl BlockPlanes {
+    /// Nothing but zeros.
+    pub const ZERO: BlockPlanes = BlockPlanes {
+        low: [0; 32],
+        high: [16; 32],
+        scale: 0.0,
+    };
+}
+
 impl Sums {
     /// Nothing but zeros.
     pub const ZERO: Sums = Sums {
@@ -171,8 +197,10 @@ pub struct Activations {
     rows: Vec<f32>,
     supers8: Vec<Super8>,
     supers16: Vec<Super16>,
+    planes: Vec<SuperPlanes>,
     ready8: bool,
     ready16: bool,
+    ready_planes: bool,
 }
 
 impl Activations {
@@ -191,8 +219,10 @@ impl Activations {
             rows: filled(values, 0.0).map_err(room)?,
             supers8: filled(supers, Super8::ZERO).map_err(room)?,
             supers16: filled(supers, Super16::ZERO).map_err(room)?,
+            planes: filled(supers, [BlockPlanes::ZERO; 8]).map_err(room)?,
             ready8: false,
             ready16: false,
+            ready_planes: false,
         })
     }
 
@@ -237,6 +267,7 @@ impl Activations {
             Form::F32 => {}
             Form::I8(_) if self.ready8 => {}
             Form::I16 if self.ready16 => {}
+            Form::Planes if self.ready_planes => {}
             Form::I8(_) => {
                 quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
                 self.ready8 = true;
@@ -244,6 +275,11 @@ impl Activations {
             Form::I16 => {
                 quantise::to_i16(&self.rows, self.tokens, self.cols, &mut self.supers16[..supers]);
                 self.ready16 = true;
+            }
+            Form::Planes => {
+                self.prepare(Form::I16);
+                quantise::to_planes(&self.supers16[..supers], &mut self.planes[..supers]);
+                self.ready_planes = true;
             }
         }
     }
@@ -260,7 +296,8 @@ impl Activations {
 
     /// The bytes of all buffers.
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.rows[..]) + size_of_val(&self.supers8[..]) + size_of_val(&self.supers16[..])
+        let integers = size_of_val(&self.supers8[..]) + size_of_val(&self.supers16[..]);
+        size_of_val(&self.rows[..]) + integers + size_of_val(&self.planes[..])
     }
 
     /// The batch in eight bits: super-block `s` of token `t` is number `s * tokens + t`.
@@ -275,8 +312,17 @@ impl Activations {
         &self.supers16[..self.tokens * self.cols.div_ceil(256)]
     }
 
+    /// The batch in twelve bits as planes: super-block `s` of token `t` is number `s * tokens + t`.
+    pub(super) fn planes(&self) -> &[SuperPlanes] {
+        assert!(
+            self.ready_planes,
+            "prepare(Form::Planes) comes before multiplication"
+        );
+        &self.planes[..self.tokens * self.cols.div_ceil(256)]
+    }
+
     fn touch(&mut self) {
-        (self.ready8, self.ready16) = (false, false);
+        (self.ready8, self.ready16, self.ready_planes) = (false, false, false);
     }
 }
 

@@ -519,13 +519,29 @@ impl Kernels for GroupQ6K {
 }
 
 impl Kernels for GroupQ8_0 {
-    const FORMS: &'static [Form] = &[Form::I16];
+    const FORMS: &'static [Form] = if EIGHT_BITS {
+        &[Form::I16, Form::Planes]
+    } else {
+        &[Form::I16]
+    };
 
-    fn vector(groups: &[Self], per_row: usize, x: &Activations, _: Form, out: &mut [f32]) {
-        q8_0::vector16(groups, per_row, x.supers16(), out);
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+        match form {
+            Form::Planes if EIGHT_BITS => q8_0::vector_planes(groups, per_row, x.planes(), out),
+            _ => q8_0::vector16(groups, per_row, x.supers16(), out),
+        }
     }
 
-    fn batch(groups: &[Self], shape: Shape, x: &Activations, _: Form, out: &mut [f32]) {
-        batch::<q8_0::Batch16, 4, 2>(&mut q8_0::Panel16::empty(), groups, shape, x.supers16(), out);
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+        match form {
+            Form::Planes if EIGHT_BITS => batch::<q8_0::BatchPlanes, 2, 2>(
+                &mut q8_0::PanelPlanes::empty(),
+                groups,
+                shape,
+                x.planes(),
+                out,
+            ),
+            _ => batch::<q8_0::Batch16, 4, 2>(&mut q8_0::Panel16::empty(), groups, shape, x.supers16(), out),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A matrix of weights in the layout that its kernel reads, and the product with a batch of activations.
 
 use crate::error::{Error, Kind, Result};
-use crate::kernels::activations::{Activations, Form};
+use crate::kernels::activations::{Activations, Dot, Form};
 use crate::kernels::layout::{self, Layout};
 use crate::quant::Type;
 
@@ -80,6 +80,20 @@ impl Matrix {
     /// The form of the activations that this matrix is multiplied with.
     pub fn input(&self) -> Form {
         self.forms()[0]
+    }
+
+    /// The form to multiply it with where `asked` is wanted: that one or, if it is for the same instruction, its like; the
+    /// matrix's own if there is no kernel for either.
+    pub fn form_for(&self, asked: Option<Form>) -> Form {
+        let like = match asked {
+            Some(Form::I8(Dot::Fours)) => Some(Form::Planes),
+            other => other,
+        };
+        [asked, like]
+            .into_iter()
+            .flatten()
+            .find(|form| self.forms().contains(form))
+            .unwrap_or(self.input())
     }
 
     /// All forms that it can be multiplied with, the best of this build first.

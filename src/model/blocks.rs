@@ -235,7 +235,7 @@ impl Model {
                 return;
             }
             let matrix = weights.matrix(linear.matrix);
-            let form = form_for(matrix, state.form);
+            let form = matrix.form_for(state.form);
             state.input.prepare(form);
             let out = state.gather.slice_mut(shard.index);
             kernels::multiply_rows(matrix, &state.input, form, &rows, out);
@@ -357,7 +357,7 @@ pub(super) fn multiply(
         return;
     }
     let matrix = weights.matrix(linear.matrix);
-    let form = form_for(matrix, form);
+    let form = matrix.form_for(form);
     input.prepare(form);
     kernels::multiply_as(matrix, input, form, out, width);
     if let Some(bias) = linear.bias {
@@ -365,11 +365,4 @@ pub(super) fn multiply(
             vector::add_assign(row, weights.vector(bias));
         }
     }
-}
-
-/// The form of the activations for this matrix: the one asked for, if there is a kernel for it.
-fn form_for(matrix: &kernels::Matrix, asked: Option<kernels::Form>) -> kernels::Form {
-    asked
-        .filter(|form| matrix.forms().contains(form))
-        .unwrap_or(matrix.input())
 }

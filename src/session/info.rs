@@ -65,7 +65,7 @@ impl Info {
             kernel: match model.form() {
                 Form::F32 => "f32",
                 Form::I8(Dot::Pairs) => "i8x2",
-                Form::I8(Dot::Fours) => "i8x4",
+                Form::I8(Dot::Fours) | Form::Planes => "i8x4",
                 Form::I16 => "i16",
             },
             defaults: None,

@@ -60,6 +60,12 @@ loads! {
     load_f32, store_f32: [f32; 4] = f32s, from_f32s;
 }
 
+/// The `[u8; 4]` four times.
+#[inline(always)]
+pub fn load_splat_u8x4(from: &[u8; 4]) -> V128 {
+    load_splat_i8x4(&from.map(|byte| byte as i8))
+}
+
 /// The `[i8; 4]` four times.
 #[inline(always)]
 pub fn load_splat_i8x4(from: &[i8; 4]) -> V128 {

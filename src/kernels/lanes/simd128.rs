@@ -48,6 +48,7 @@ macro_rules! splat_loads {
 
 splat_loads! {
     load_splat_i8x4: [i8; 4];
+    load_splat_u8x4: [u8; 4];
     load_splat_i16x2: [i16; 2];
     load_splat_i32: i32;
     load_splat_f32: f32;

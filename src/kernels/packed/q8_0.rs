@@ -4,17 +4,17 @@ use std::mem::offset_of;
 
 use crate::quant::legacy::BlockQ8_0;
 
+use super::codes::four_of;
 use super::{Group, bytes, half};
 
-/// Four rows: `d * code`. Eight bytes are two values of each row, in the order that 16-bit activations have: `k` and
-/// `k + 2`, then `k + 1` and `k + 3`.
+/// Four rows: `d * code`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct GroupQ8_0 {
     /// The scales.
     pub d: [f32; 4],
-    /// The codes: `[pair of values][row][value]`.
-    pub codes: [[[u8; 2]; 4]; 16],
+    /// The codes, four values of each row in a vector.
+    pub codes: [[u8; 16]; 8],
 }
 
 const _: () = assert!(size_of::<GroupQ8_0>() == 144);
@@ -24,20 +24,14 @@ impl Group for GroupQ8_0 {
     const LEN: usize = 32;
     const ZERO: Self = GroupQ8_0 {
         d: [0.0; 4],
-        codes: [[[0; 2]; 4]; 16],
+        codes: [[0; 16]; 8],
     };
 
     fn put(&mut self, row: usize, block: &[u8]) {
         self.d[row] = half(block, offset_of!(BlockQ8_0, d));
         let codes: &[u8; 32] = bytes(block, offset_of!(BlockQ8_0, qs));
-        for (four, pairs) in codes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .zip(self.codes.as_chunks_mut::<2>().0)
-        {
-            pairs[0][row] = [four[0], four[2]];
-            pairs[1][row] = [four[1], four[3]];
+        for (four, vector) in codes.as_chunks::<4>().0.iter().zip(&mut self.codes) {
+            *four_of(vector, row) = *four;
         }
     }
 
@@ -51,6 +45,6 @@ impl Group for GroupQ8_0 {
 impl GroupQ8_0 {
     /// The code of value `k` of one row.
     pub fn code(&self, row: usize, k: usize) -> i8 {
-        self.codes[k / 4 * 2 + k % 2][row][k % 4 / 2] as i8
+        self.codes[k / 4][4 * row + k % 4] as i8
     }
 }

@@ -1,6 +1,6 @@
 //! Activations to integers, as defined in [`crate::kernels::activations`].
 
-use crate::kernels::activations::{Block8, Sums, Super8, Super16};
+use crate::kernels::activations::{Block8, BlockPlanes, Sums, Super8, Super16, SuperPlanes};
 
 /// Magnitudes below this count as zero: their reciprocal is no finite float.
 const TINY: f32 = 1e-34;
@@ -37,6 +37,17 @@ pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
         out.sums = sums(out.blocks.map(|block| block.sum));
         out
     });
+}
+
+/// The same codes in two planes.
+pub fn to_planes(supers: &[Super16], out: &mut [SuperPlanes]) {
+    for (x, out) in supers.iter().zip(out) {
+        *out = x.blocks.map(|x| BlockPlanes {
+            low: x.values().map(|code| code.rem_euclid(128) as u8),
+            high: x.values().map(|code| (code.div_euclid(128) + 16) as u8 & 127),
+            scale: x.scale,
+        });
+    }
 }
 
 fn each_super<S>(rows: &[f32], tokens: usize, cols: usize, out: &mut [S], f: impl Fn(&[f32]) -> S) {

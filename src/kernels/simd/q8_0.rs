@@ -1,21 +1,22 @@
 //! Q8_0: blocks of 32 signed bytes with a scale.
 //!
-//! The plain algorithm, for one row and a block: `d scale sum(code a)`, where `scale` belongs to the activations. Signed
-//! weights are widened to 16 bits as they are loaded and multiplied with twelve-bit activations, in both builds: the
-//! eight-bit product of relaxed SIMD takes weights without sign, and in two planes it was half as fast (12.6 against
-//! 23.4 Gw/s, the latter limited by memory).
+//! The plain algorithm, for one row and a block: `d scale sum(code a)`, where `scale` belongs to the activations. In 16 bits,
+//! signed weights are widened and multiplied with twelve-bit activations. In planes, the activations come in two bytes
+//! without sign, so that the dot product of fours takes the weights with theirs:
+//! `sum(code (128 (high - 16) + low)) = 128 (sum(code high) - 16 sum(code)) + sum(code low)`. Both give the same integer.
 
-use crate::kernels::activations::Super16;
+use crate::kernels::activations::{BlockPlanes, Super16, SuperPlanes};
 use crate::kernels::lanes::*;
 use crate::kernels::packed::GroupQ8_0;
 
-use super::drive::{self, Hidden, Tile};
+use super::drive::{self, Hidden, Tile, hidden_splat};
 use super::inner::{products16, step16};
 
-/// Two values of each row as 16-bit lanes.
+/// The even codes times 256 and the odd ones, as 16-bit lanes.
 #[inline(always)]
-fn pairs(codes: &[[u8; 2]; 4]) -> V128 {
-    load_extend_i8(codes.as_flattened().first_chunk().expect("four times two"))
+fn wide(codes: &[u8; 16]) -> [V128; 2] {
+    let codes = load_u8(codes);
+    [i16x8_shl(codes, 8), i16x8_shr(codes, 8)]
 }
 
 /// One vector in twelve bits times all rows.
@@ -23,11 +24,42 @@ fn pairs(codes: &[[u8; 2]; 4]) -> V128 {
 pub fn vector16(groups: &[GroupQ8_0], per_row: usize, x: &[Super16], out: &mut [f32]) {
     drive::vector(groups, per_row, 8, x, out, |[total], groups, x, first| {
         for (group, x) in groups.iter().zip(&x.blocks[first..]) {
-            let products = (0..16).fold(i32x4_splat(0), |sum, p| {
-                step16(sum, load_splat_i16x2(&x.codes[p]), pairs(&group.codes[p]))
-            });
+            // 16 values * 256 * 128 * 2047 < 2^30.
+            let (mut even, mut odd) = (i32x4_splat(0), i32x4_splat(0));
+            for (s, codes) in group.codes.iter().enumerate() {
+                let codes = wide(codes);
+                even = step16(even, load_splat_i16x2(&x.codes[2 * s]), codes[0]);
+                odd = step16(odd, load_splat_i16x2(&x.codes[2 * s + 1]), codes[1]);
+            }
+            let products = i32x4_add(i32x4_shr(even, 8), odd);
             let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
             *total = madd(f32x4_convert_i32x4(products), d, *total);
+        }
+    });
+}
+
+/// The products of a block from the sums of both planes and 16 times the sum of the codes.
+#[inline(always)]
+fn of_planes(low: V128, high: V128, sixteen: V128) -> V128 {
+    f32x4_convert_i32x4(i32x4_add(low, i32x4_shl(i32x4_sub(high, sixteen), 7)))
+}
+
+/// One vector in twelve bits, in planes, times all rows.
+#[inline(never)]
+pub fn vector_planes(groups: &[GroupQ8_0], per_row: usize, x: &[SuperPlanes], out: &mut [f32]) {
+    let sixteens = hidden_splat(16);
+    drive::vector(groups, per_row, 8, x, out, |[total], groups, x, first| {
+        for (group, x) in groups.iter().zip(&x[first..]) {
+            let (lows, highs) = (x.low.as_chunks().0, x.high.as_chunks().0);
+            let [mut low, mut high, mut sixteen] = [i32x4_splat(0); 3];
+            for (s, codes) in group.codes.iter().enumerate() {
+                let codes = load_u8(codes);
+                low = dot4(codes, load_splat_u8x4(&lows[s]), low);
+                high = dot4(codes, load_splat_u8x4(&highs[s]), high);
+                sixteen = dot4(codes, sixteens, sixteen);
+            }
+            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
+            *total = madd(of_planes(low, high, sixteen), d, *total);
         }
     });
 }
@@ -69,8 +101,10 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
         }
         for (j, group) in groups.iter().enumerate().take(8) {
             panel.d[j][slot] = load_f32(&group.d);
-            for (p, codes) in group.codes.iter().enumerate() {
-                panel.codes[j][p][slot] = pairs(codes);
+            for (s, codes) in group.codes.iter().enumerate() {
+                let [even, odd] = wide(codes);
+                panel.codes[j][2 * s][slot] = i16x8_shr(even, 8);
+                panel.codes[j][2 * s + 1][slot] = odd;
             }
         }
     }
@@ -87,6 +121,86 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
                 for q in 0..Q {
                     let d = f32x4_mul(panel.d[j][q], scale);
                     totals[t][q] = madd(f32x4_convert_i32x4(products[t][q]), d, totals[t][q]);
+                }
+            }
+        }
+    }
+}
+
+/// Codes as bytes.
+pub struct PanelPlanes<const Q: usize> {
+    /// `[block][step][quad]`.
+    codes: [[[V128; Q]; 8]; 8],
+    /// 16 times the sum of the codes of each row, `[block][quad]`.
+    sixteen: [[V128; Q]; 8],
+    /// `[block][quad]`.
+    d: [[V128; Q]; 8],
+    /// How many blocks there are: fewer than eight at the end of a row.
+    blocks: usize,
+}
+
+/// A batch in twelve bits, in planes.
+pub struct BatchPlanes;
+
+impl<const Q: usize> PanelPlanes<Q> {
+    /// A panel for any number of matrices.
+    pub fn empty() -> Self {
+        let zeros = [i32x4_splat(0); Q];
+        PanelPlanes {
+            codes: [[zeros; 8]; 8],
+            sixteen: [zeros; 8],
+            d: [zeros; 8],
+            blocks: 0,
+        }
+    }
+}
+
+impl<const Q: usize, const T: usize> Tile<Q, T> for BatchPlanes {
+    type Group = GroupQ8_0;
+    type X = SuperPlanes;
+    type Panel = PanelPlanes<Q>;
+
+    #[inline(always)]
+    fn unpack(panel: &mut PanelPlanes<Q>, slot: usize, groups: &[GroupQ8_0]) {
+        if slot == 0 {
+            panel.blocks = groups.len();
+        }
+        let sixteens = i8x16_splat(16);
+        for (j, group) in groups.iter().enumerate().take(8) {
+            panel.d[j][slot] = load_f32(&group.d);
+            let codes = group.codes.each_ref().map(load_u8);
+            panel.sixteen[j][slot] = codes
+                .into_iter()
+                .fold(i32x4_splat(0), |sum, codes| dot4(codes, sixteens, sum));
+            for (s, codes) in codes.into_iter().enumerate() {
+                panel.codes[j][s][slot] = codes;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<const N: usize>(panel: &PanelPlanes<Q>, x: [&SuperPlanes; N], totals: &mut [[V128; Q]; N]) {
+        let n = Hidden::numbers();
+        for j in 0..panel.blocks {
+            let x: [&BlockPlanes; N] = x.map(|x| &x[j]);
+            let planes = x.map(|x| [x.low.as_chunks::<4>().0, x.high.as_chunks::<4>().0]);
+            let mut sums = [[[i32x4_splat(0); 2]; Q]; N];
+            for s in 0..n.eight {
+                for t in 0..N {
+                    let x = planes[t].map(|plane| load_splat_u8x4(&plane[s]));
+                    for q in 0..Q {
+                        for p in 0..2 {
+                            sums[t][q][p] = dot4(panel.codes[j][s][q], x[p], sums[t][q][p]);
+                        }
+                    }
+                }
+            }
+            for t in 0..N {
+                let scale = load_splat_f32(&x[t].scale);
+                for q in 0..Q {
+                    let [low, high] = sums[t][q];
+                    let d = f32x4_mul(panel.d[j][q], scale);
+                    totals[t][q] = madd(of_planes(low, high, panel.sixteen[j][q]), d, totals[t][q]);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Activations to integers.
 
-use crate::kernels::activations::{Block8, Block16, Sums, Super8, Super16};
+use crate::kernels::activations::{Block8, Block16, BlockPlanes, Sums, Super8, Super16, SuperPlanes};
 use crate::kernels::lanes::*;
 
 /// Magnitudes below this count as zero: their reciprocal is no finite float.
@@ -9,6 +9,9 @@ const TINY: f32 = 1e-34;
 /// Added to a float of less than 2^22, it leaves no room for a fraction: the sum is rounded to an integer, ties to even,
 /// and its low bits are that integer.
 const ROUNDER: f32 = 12_582_912.0;
+
+/// Lanes of 16 bits, 0 1 2 3 4 5 6 7 -> 0 2 1 3 4 6 5 7: the order of [`Block16::codes`], and back.
+const ORDER: [u8; 16] = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
 
 /// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
 #[inline(never)]
@@ -38,6 +41,16 @@ pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
         out.blocks[blocks.len()..].fill(Block16::ZERO);
         out.sums = sums(&out.blocks.each_ref().map(|block| block.sum));
     });
+}
+
+/// The same codes in two planes.
+#[inline(never)]
+pub fn to_planes(supers: &[Super16], out: &mut [SuperPlanes]) {
+    for (x, out) in supers.iter().zip(out) {
+        for (x, out) in x.blocks.iter().zip(out) {
+            planes(x, out);
+        }
+    }
 }
 
 /// Calls `f` for each super-block of values and where it goes.
@@ -81,8 +94,7 @@ fn block8(x: &[f32; 32], out: &mut Block8) {
 }
 
 fn block16(x: &[f32; 32], scale: f32, factor: V128, out: &mut Block16) {
-    // Lanes of 16 bits, 0 1 2 3 4 5 6 7 -> 0 2 1 3 4 6 5 7.
-    let order = load_u8(&[0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]);
+    let order = load_u8(&ORDER);
     let ones = i16x8_splat(1);
     let (x, _) = x.as_chunks();
     let (codes, _) = out.codes.as_flattened_mut().as_chunks_mut();
@@ -99,6 +111,22 @@ fn block16(x: &[f32; 32], scale: f32, factor: V128, out: &mut Block16) {
     out.sum = scale * all as f32;
     (out.minus_8, out.minus_16) = (-8 * all, -16 * all);
     out.minus_32 = halves.map(|half| -32 * half);
+}
+
+fn planes(x: &Block16, out: &mut BlockPlanes) {
+    let (order, low, offset) = (load_u8(&ORDER), i16x8_splat(127), i16x8_splat(16));
+    let (codes, _) = x.codes.as_flattened().as_chunks();
+    let (lows, _) = out.low.as_chunks_mut();
+    let (highs, _) = out.high.as_chunks_mut();
+    for h in 0..2 {
+        let codes = [2 * h, 2 * h + 1].map(|i| i8x16_swizzle(load_i16(&codes[i]), order));
+        let [a, b] = codes.map(|codes| and(codes, low));
+        store_u8(&mut lows[h], i8x16_narrow_i16x8(a, b));
+        // Beside a NaN, codes are anything: the mask keeps them to seven bits.
+        let [a, b] = codes.map(|codes| and(i16x8_add(i16x8_shr(codes, 7), offset), low));
+        store_u8(&mut highs[h], i8x16_narrow_i16x8(a, b));
+    }
+    out.scale = x.scale;
 }
 
 fn sums(sums: &[f32; 8]) -> Sums {
