@@ -464,6 +464,37 @@ fn special_halves_are_what_they_are() {
     );
 }
 
+#[test]
+fn a_row_with_a_broken_scale_is_nan_and_no_other() {
+    let mut random = Random::new(11);
+    for (ty, at) in [
+        (Type::Q4_0, 0),
+        (Type::Q4_1, 0),
+        (Type::Q4_1, 2),
+        (Type::Q5_0, 0),
+        (Type::Q5_1, 2),
+        (Type::Q8_0, 0),
+    ] {
+        for half in [0x7c00_u16, 0xfc00, 0x7e00] {
+            let mut case = Case::new(ty, 9, 64, &mut random);
+            let sound = case.matrix(0, 9);
+            let block = 5 * case.row_bytes() + ty.block_bytes();
+            case.raw[block + at..][..2].copy_from_slice(&half.to_le_bytes());
+            let broken = case.matrix(0, 9);
+            for (x, &form) in [1, 3].into_iter().zip(sound.forms().iter().cycle()) {
+                let x = vectors(x, 64, &mut random);
+                let (sound, broken) = (product_as(&sound, &x, form), product_as(&broken, &x, form));
+                for (sound, broken) in sound.iter().zip(&broken) {
+                    assert!(broken[5].is_nan(), "{}: {}", ty.name(), broken[5]);
+                    for r in (0..9).filter(|r| *r != 5) {
+                        assert_eq!(sound[r].to_bits(), broken[r].to_bits(), "{} row {r}", ty.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// All values of all vectors.
 fn values(vectors: &[Vec<f32>]) -> impl Iterator<Item = f32> {
     vectors.iter().flatten().copied()

@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernels::activations::{Activations, Dot, Form, filled};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
 use crate::kernels::packed::{
-    BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
+    self, BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
 };
 use crate::kernels::simd::drive::{Shape, batch};
 use crate::kernels::simd::inner::{Fours, Pairs, Product};
@@ -308,6 +308,8 @@ impl Layout for Raw {
 struct Packed<G> {
     size: Size,
     groups: Vec<G>,
+    /// Rows with an infinite scale, or one that is no number, which the kernels would take for finite: their products are NaN.
+    broken: Vec<usize>,
 }
 
 /// Rows in one call of a vector kernel: short calls are optimised by the browser sooner, long ones read longer streams.
@@ -316,7 +318,11 @@ const ROWS_PER_CALL: usize = 512;
 impl<G: Kernels> Packed<G> {
     fn zeros(size: Size) -> Result<Box<dyn Layout>> {
         let groups = size.zeros(size.rows.div_ceil(G::ROWS), size.cols / G::LEN, G::ZERO)?;
-        Ok(Box::new(Packed { size, groups }))
+        Ok(Box::new(Packed {
+            size,
+            groups,
+            broken: Vec::new(),
+        }))
     }
 
     fn per_row(&self) -> usize {
@@ -329,11 +335,13 @@ impl<G: Kernels> Layout for Packed<G> {
         let per_row = self.per_row();
         for (r, raw) in raw.chunks_exact(self.size.row_bytes()).enumerate() {
             let row = first + r;
+            let blocks = || raw.chunks_exact(self.size.ty.block_bytes());
+            let finite = |block: &[u8]| G::HALVES.iter().all(|at| packed::is_finite_half(block, *at));
+            if !G::HALVES.is_empty() && !blocks().all(finite) {
+                self.broken.push(row);
+            }
             let groups = &mut self.groups[row / G::ROWS * per_row..][..per_row];
-            for (group, block) in groups
-                .iter_mut()
-                .zip(raw.chunks_exact(self.size.ty.block_bytes()))
-            {
+            for (group, block) in groups.iter_mut().zip(blocks()) {
                 group.put(row % G::ROWS, block);
             }
         }
@@ -377,6 +385,9 @@ impl<G: Kernels> Layout for Packed<G> {
                 out,
             );
         }
+        for out in out.chunks_mut(stride).take(x.tokens()) {
+            self.broken.iter().for_each(|row| out[*row] = f32::NAN);
+        }
     }
 
     fn multiply_rows(&self, x: &Activations, form: Form, rows: &[usize], out: &mut [f32]) {
@@ -390,7 +401,11 @@ impl<G: Kernels> Layout for Packed<G> {
                 let groups = &self.groups[group * self.per_row()..][..self.per_row()];
                 G::vector(groups, self.per_row(), x, form, &mut products[..G::ROWS]);
             }
-            *out = products[place];
+            *out = if self.broken.contains(row) {
+                f32::NAN
+            } else {
+                products[place]
+            };
         }
     }
 }

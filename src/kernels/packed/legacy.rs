@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use crate::quant::legacy::{BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1};
 
-use super::{Codes, Fives, Group, Nibbles, bytes, half};
+use super::{Codes, Fives, Group, Nibbles, bytes, half_bits, of_half_bits};
 
 /// The blocks of a file whose codes become `Self`: where their fields stand.
 pub trait BlockLegacy: Codes {
@@ -55,26 +55,26 @@ fn fives(qs: &[u8; 16], qh: [u8; 4]) -> [u8; 32] {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Group0<C> {
-    /// The scales.
-    pub d: [f32; 8],
+    /// The scales, half-precision bits.
+    pub d: [i16; 8],
     /// The codes.
     pub codes: C,
 }
 
-/// Eight rows of Q4_1 or Q5_1: `d * code + m`. The minimums stay halves, or the group would outgrow its blocks by a sixth.
+/// Eight rows of Q4_1 or Q5_1: `d * code + m`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Group1<C> {
-    /// The scales.
-    pub d: [f32; 8],
+    /// The scales, half-precision bits.
+    pub d: [i16; 8],
     /// The minimums, half-precision bits.
     pub m: [i16; 8],
     /// The codes.
     pub codes: C,
 }
 
-const _: () = assert!(size_of::<Group0<Nibbles>>() == 160 && size_of::<Group1<Nibbles>>() == 176);
-const _: () = assert!(size_of::<Group0<Fives>>() == 192 && size_of::<Group1<Fives>>() == 208);
+const _: () = assert!(size_of::<Group0<Nibbles>>() == 144 && size_of::<Group1<Nibbles>>() == 160);
+const _: () = assert!(size_of::<Group0<Fives>>() == 176 && size_of::<Group1<Fives>>() == 192);
 const _: () = assert!(offset_of!(BlockQ4_0, d) == 0 && offset_of!(BlockQ5_0, d) == 0);
 const _: () = assert!(offset_of!(BlockQ4_1, d) == 0 && offset_of!(BlockQ5_1, d) == 0);
 const _: () = assert!(offset_of!(BlockQ4_1, m) == 2 && offset_of!(BlockQ5_1, m) == 2);
@@ -83,20 +83,21 @@ impl<C: BlockLegacy> Group for Group0<C> {
     const ROWS: usize = 8;
     const LEN: usize = 32;
     const ZERO: Self = Group0 {
-        d: [0.0; 8],
+        d: [0; 8],
         codes: C::ZERO,
     };
+    const HALVES: &[usize] = &[0];
 
     fn put(&mut self, row: usize, block: &[u8]) {
-        self.d[row] = half(block, 0);
+        self.d[row] = half_bits(block, 0);
         self.codes.put(row, &C::read0(block));
     }
 
     fn get(&self, row: usize, out: &mut [f32]) {
-        let offset = f32::from(C::OFFSET);
+        let (offset, d) = (f32::from(C::OFFSET), of_half_bits(self.d[row]));
         out.iter_mut()
             .zip(self.codes.get(row))
-            .for_each(|(out, code)| *out = (f32::from(code) - offset) * self.d[row]);
+            .for_each(|(out, code)| *out = (f32::from(code) - offset) * d);
     }
 }
 
@@ -104,21 +105,22 @@ impl<C: BlockLegacy> Group for Group1<C> {
     const ROWS: usize = 8;
     const LEN: usize = 32;
     const ZERO: Self = Group1 {
-        d: [0.0; 8],
+        d: [0; 8],
         m: [0; 8],
         codes: C::ZERO,
     };
+    const HALVES: &[usize] = &[0, 2];
 
     fn put(&mut self, row: usize, block: &[u8]) {
-        self.d[row] = half(block, 0);
-        self.m[row] = i16::from_le_bytes(*bytes(block, 2));
+        self.d[row] = half_bits(block, 0);
+        self.m[row] = half_bits(block, 2);
         self.codes.put(row, &C::read1(block));
     }
 
     fn get(&self, row: usize, out: &mut [f32]) {
-        let m = half(&self.m[row].to_le_bytes(), 0);
+        let [d, m] = [self.d[row], self.m[row]].map(of_half_bits);
         out.iter_mut()
             .zip(self.codes.get(row))
-            .for_each(|(out, code)| *out = f32::from(code) * self.d[row] + m);
+            .for_each(|(out, code)| *out = f32::from(code) * d + m);
     }
 }

@@ -6,7 +6,8 @@
 //! value    row 0, k..k+4  row 1        row 2        row 3
 //! ```
 //!
-//! A *group* is the same block of four or eight rows, with their scales as floats in front. A *quad* is four of its rows.
+//! A *group* is the same block of four or eight rows, with their scales in front: as floats where a group has 256 values of a
+//! row, as the halves that they are where it has 32. A *quad* is four of its rows.
 //! Groups of one row group stand one behind the other, so a kernel reads one stream. Every group holds exactly what the
 //! blocks of the file hold, and gives it back bit for bit.
 
@@ -35,6 +36,9 @@ pub trait Group: Copy {
     /// A group of weights that are all zero.
     const ZERO: Self;
 
+    /// Where blocks of the file have halves that the kernels take for finite.
+    const HALVES: &[usize] = &[];
+
     /// Takes the block of one row, as it is in the file.
     fn put(&mut self, row: usize, block: &[u8]);
 
@@ -44,7 +48,22 @@ pub trait Group: Copy {
 
 /// The half-precision number at an offset of a block.
 fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+    f16::from_le_bytes(*bytes(block, at)).to_f32()
+}
+
+/// The bits of the half-precision number at an offset of a block.
+fn half_bits(block: &[u8], at: usize) -> i16 {
+    i16::from_le_bytes(*bytes(block, at))
+}
+
+/// Whether the half-precision number at an offset of a block is neither infinite nor NaN.
+pub fn is_finite_half(block: &[u8], at: usize) -> bool {
+    half_bits(block, at) & 0x7c00 != 0x7c00
+}
+
+/// The float that these bits of a half are.
+pub fn of_half_bits(bits: i16) -> f32 {
+    f16::from_bits(bits as u16).to_f32()
 }
 
 /// `N` bytes at an offset of a block.

@@ -1,8 +1,7 @@
 //! Q4_0, Q4_1, Q5_0 and Q5_1, value by value.
 
 use crate::kernels::activations::{Super8, Super16};
-use crate::kernels::packed::{BlockLegacy, Group0, Group1};
-use crate::quant::f16_to_f32;
+use crate::kernels::packed::{BlockLegacy, Group0, Group1, of_half_bits};
 
 /// A group with or without a minimum.
 pub trait Legacy: Copy {
@@ -16,7 +15,7 @@ impl<C: BlockLegacy> Legacy for Group0<C> {
             .codes
             .get(row)
             .map(|code| i32::from(code) - i32::from(C::OFFSET));
-        (codes, self.d[row], None)
+        (codes, of_half_bits(self.d[row]), None)
     }
 }
 
@@ -24,8 +23,8 @@ impl<C: BlockLegacy> Legacy for Group1<C> {
     fn parts(&self, row: usize) -> ([i32; 32], f32, Option<f32>) {
         (
             self.codes.get(row).map(i32::from),
-            self.d[row],
-            Some(f16_to_f32(self.m[row] as u16)),
+            of_half_bits(self.d[row]),
+            Some(of_half_bits(self.m[row])),
         )
     }
 }

@@ -68,16 +68,15 @@ impl<C: Product + BlockLegacy> Legacy for Group1<C> {
 
     #[inline(always)]
     fn m(&self) -> [V128; 2] {
-        let (quads, _) = self.m.as_chunks();
-        [four_f16(&quads[0]), four_f16(&quads[1])]
+        quads(&self.m)
     }
 }
 
-/// Both quads of eight floats.
+/// Both quads of eight halves.
 #[inline(always)]
-fn quads(floats: &[f32; 8]) -> [V128; 2] {
-    let (quads, _) = floats.as_chunks();
-    [load_f32(&quads[0]), load_f32(&quads[1])]
+fn quads(halves: &[i16; 8]) -> [V128; 2] {
+    let (quads, _) = halves.as_chunks();
+    [four_f16(&quads[0]), four_f16(&quads[1])]
 }
 
 /// Where sums start.
