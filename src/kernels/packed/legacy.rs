@@ -51,7 +51,7 @@ fn fives(qs: &[u8; 16], qh: [u8; 4]) -> [u8; 32] {
     std::array::from_fn(|k| codes[k] | ((high >> k & 1) as u8) << 4)
 }
 
-/// Eight rows of Q4_0 or Q5_0: `d * (code - offset)`.
+/// Eight rows of Q4_0 or Q5_0: `d * (code - offset)`. With scales as floats there would be 8 to 10 % more to read.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Group0<C> {

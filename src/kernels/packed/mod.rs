@@ -6,8 +6,8 @@
 //! value    row 0, k..k+4  row 1        row 2        row 3
 //! ```
 //!
-//! A *group* is the same block of four or eight rows, with their scales in front: as floats where a group has 256 values of a
-//! row, as the halves that they are where it has 32. A *quad* is four of its rows.
+//! A *group* is the same block of four or eight rows, with their scales in front: as floats, or as the halves that they
+//! are where a group is small and they are not. A *quad* is four of its rows.
 //! Groups of one row group stand one behind the other, so a kernel reads one stream. Every group holds exactly what the
 //! blocks of the file hold, and gives it back bit for bit.
 

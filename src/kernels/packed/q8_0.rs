@@ -5,31 +5,31 @@ use std::mem::offset_of;
 use crate::quant::legacy::BlockQ8_0;
 
 use super::codes::four_of;
-use super::{Group, bytes, half_bits, of_half_bits};
+use super::{Group, bytes, half};
 
-/// Four rows: `d * code`.
+/// Four rows: `d * code`. The scales are floats: many are so small that as halves they would be subnormal, and a processor is
+/// slow with those (half the speed of the whole kernel).
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct GroupQ8_0 {
-    /// The scales, half-precision bits.
-    pub d: [i16; 4],
+    /// The scales.
+    pub d: [f32; 4],
     /// The codes, four values of each row in a vector.
     pub codes: [[u8; 16]; 8],
 }
 
-const _: () = assert!(size_of::<GroupQ8_0>() == 136);
+const _: () = assert!(size_of::<GroupQ8_0>() == 144);
 
 impl Group for GroupQ8_0 {
     const ROWS: usize = 4;
     const LEN: usize = 32;
     const ZERO: Self = GroupQ8_0 {
-        d: [0; 4],
+        d: [0.0; 4],
         codes: [[0; 16]; 8],
     };
-    const HALVES: &[usize] = &[offset_of!(BlockQ8_0, d)];
 
     fn put(&mut self, row: usize, block: &[u8]) {
-        self.d[row] = half_bits(block, offset_of!(BlockQ8_0, d));
+        self.d[row] = half(block, offset_of!(BlockQ8_0, d));
         let codes: &[u8; 32] = bytes(block, offset_of!(BlockQ8_0, qs));
         for (four, vector) in codes.as_chunks::<4>().0.iter().zip(&mut self.codes) {
             *four_of(vector, row) = *four;
@@ -37,9 +37,8 @@ impl Group for GroupQ8_0 {
     }
 
     fn get(&self, row: usize, out: &mut [f32]) {
-        let d = of_half_bits(self.d[row]);
         for (k, out) in out.iter_mut().enumerate() {
-            *out = f32::from(self.code(row, k)) * d;
+            *out = f32::from(self.code(row, k)) * self.d[row];
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Q8_0, value by value.
 
 use crate::kernels::activations::{Super16, SuperPlanes};
-use crate::kernels::packed::{GroupQ8_0, of_half_bits};
+use crate::kernels::packed::GroupQ8_0;
 
 /// One vector in twelve bits times all rows: integers exactly, floats once per block.
 pub fn vector16(groups: &[GroupQ8_0], per_row: usize, x: &[Super16], out: &mut [f32]) {
@@ -33,7 +33,7 @@ fn vector(groups: &[GroupQ8_0], per_row: usize, x: &[([i32; 32], f32)], out: &mu
                 .iter()
                 .enumerate()
                 .map(|(k, x)| i32::from(group.code(r, k)) * x);
-            total += products.sum::<i32>() as f32 * (of_half_bits(group.d[r]) * scale);
+            total += products.sum::<i32>() as f32 * (group.d[r] * scale);
         }
         *out = total;
     }

@@ -10,7 +10,6 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::GroupQ8_0;
 
 use super::drive::{self, Hidden, Tile, hidden_splat};
-use super::float::four_f16;
 use super::inner::{products16, step16};
 
 /// The even codes times 256 and the odd ones, as 16-bit lanes.
@@ -33,7 +32,7 @@ pub fn vector16(groups: &[GroupQ8_0], per_row: usize, x: &[Super16], out: &mut [
                 odd = step16(odd, load_splat_i16x2(&x.codes[2 * s + 1]), codes[1]);
             }
             let products = i32x4_add(i32x4_shr(even, 8), odd);
-            let d = f32x4_mul(four_f16(&group.d), load_splat_f32(&x.scale));
+            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
             *total = madd(f32x4_convert_i32x4(products), d, *total);
         }
     });
@@ -59,7 +58,7 @@ pub fn vector_planes(groups: &[GroupQ8_0], per_row: usize, x: &[SuperPlanes], ou
                 high = dot4(codes, load_splat_u8x4(&highs[s]), high);
                 sixteen = dot4(codes, sixteens, sixteen);
             }
-            let d = f32x4_mul(four_f16(&group.d), load_splat_f32(&x.scale));
+            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.scale));
             *total = madd(of_planes(low, high, sixteen), d, *total);
         }
     });
@@ -101,7 +100,7 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
             panel.blocks = groups.len();
         }
         for (j, group) in groups.iter().enumerate().take(8) {
-            panel.d[j][slot] = four_f16(&group.d);
+            panel.d[j][slot] = load_f32(&group.d);
             for (s, codes) in group.codes.iter().enumerate() {
                 let [even, odd] = wide(codes);
                 panel.codes[j][2 * s][slot] = i16x8_shr(even, 8);
@@ -168,7 +167,7 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for BatchPlanes {
         }
         let sixteens = i8x16_splat(16);
         for (j, group) in groups.iter().enumerate().take(8) {
-            panel.d[j][slot] = four_f16(&group.d);
+            panel.d[j][slot] = load_f32(&group.d);
             let codes = group.codes.each_ref().map(load_u8);
             panel.sixteen[j][slot] = codes
                 .into_iter()
