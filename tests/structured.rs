@@ -84,6 +84,25 @@ fn the_answer_is_the_same_however_it_is_computed() {
         };
         let fast = run(json!({}));
         assert!(fast.forced > 10);
+        // What nobody could choose was forced, what the model chose was not. Places count as in JavaScript.
+        let units: Vec<u16> = fast.text.encode_utf16().collect();
+        let forced: Vec<String> = fast
+            .forced_text
+            .iter()
+            .map(|&[from, to]| String::from_utf16(&units[from..to]).unwrap())
+            .collect();
+        assert!(forced[0].starts_with("{\"shop\":"), "{forced:?}");
+        assert!(
+            forced.iter().any(|part| part.contains("\"items\": [")),
+            "{forced:?}"
+        );
+        assert!(
+            fast.forced_text.is_sorted_by(|a, b| a[1] <= b[0]),
+            "{:?}",
+            fast.forced_text
+        );
+        let total: Value = serde_json::from_str(&fast.text).unwrap();
+        assert!(!forced.concat().contains(&total["total"].to_string()));
         for fields in [
             json!({"noFastForward": true}),
             json!({"allRows": true}),
@@ -95,7 +114,10 @@ fn the_answer_is_the_same_however_it_is_computed() {
             assert_eq!(slow.text, fast.text, "{fields}");
         }
         let drawn = run(json!({"noFastForward": true, "allRows": true}));
-        assert_eq!((drawn.forced, drawn.skipped_rows), (0, 0));
+        assert_eq!(
+            (drawn.forced, drawn.forced_text.len(), drawn.skipped_rows),
+            (0, 0, 0)
+        );
     }
 }
 
@@ -143,6 +165,7 @@ fn expressions_and_grammars_and_what_leaves_no_choice() {
     let only = run(json!({"schema": {"const": {"a": [1, true]}}}));
     assert_eq!(only.text, "{\"a\": [1, true]}");
     assert_eq!(only.forced, only.tokens.len());
+    assert_eq!(only.forced_text, [[0, only.text.len()]]);
     assert_eq!(only.finish_reason, Some(FinishReason::Stop));
     assert!(only.prompt_tokens.unwrap() > 1);
     // The conversation goes on as if nothing had happened.

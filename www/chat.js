@@ -183,7 +183,9 @@ function showSuggestions(texts) {
   suggestions.hidden = texts.length === 0;
   suggestions.replaceChildren(
     ...texts.map((text) => {
-      const button = make('button', 'quiet', text);
+      // A question about a text is called by its first line.
+      const [line = '', ...more] = text.split('\n');
+      const button = make('button', 'quiet', more.length > 0 ? `${line} (a receipt)` : line);
       button.type = 'button';
       button.addEventListener('click', () => void ask(text));
       return button;

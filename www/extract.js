@@ -3,6 +3,7 @@
 import { find, make } from './dom.js';
 import { takeDrops } from './drop.js';
 import { engine } from './engine.js';
+import { addParts, markForced } from './forced.js';
 import { perSecond } from './format.js';
 import { jsonTree } from './json-tree.js';
 import { partialJson } from './partial-json.js';
@@ -23,6 +24,7 @@ import { writeCsv } from './csv.js';
  * @property {Blob} [image] to be read first
  * @property {'new' | 'reading' | 'working' | 'done' | 'stopped' | 'failed'} state
  * @property {string} answer JSON, as far as it has come
+ * @property {[number, number][]} forced the parts of it that the schema forced
  * @property {string} facts
  * @property {unknown} [error]
  */
@@ -106,7 +108,7 @@ export function setUpExtract() {
 
 /** @param {string} name @param {string} text @param {Blob} [image] @returns {Item} */
 function newItem(name, text, image) {
-  return { name, text, ...(image && { image }), state: 'new', answer: '', facts: '' };
+  return { name, text, ...(image && { image }), state: 'new', answer: '', forced: [], facts: '' };
 }
 
 /** @param {Item[]} others */
@@ -156,7 +158,7 @@ async function read(item) {
 /** What was found does not hold any more. @param {Item} item */
 function forget(item) {
   if (item.state === 'reading') return;
-  Object.assign(item, { state: 'new', answer: '', facts: '' });
+  Object.assign(item, { state: 'new', answer: '', forced: [], facts: '' });
   delete item.error;
 }
 
@@ -213,6 +215,7 @@ async function extractOne(model, item, schema, signal) {
     );
     let finish = '';
     for await (const { choices, timings } of stream) {
+      addParts(item.forced, item.answer.length, choices[0]?.forced);
       item.answer += choices[0]?.delta.content ?? '';
       finish = choices[0]?.finish_reason ?? finish;
       if (timings) item.facts = factsOf(timings);
@@ -303,6 +306,8 @@ function showResult() {
   result.setAttribute('aria-busy', String(busy));
   if (value !== undefined) result.replaceChildren(jsonTree(value));
   else result.replaceChildren(make('p', 'soft', waitingText()));
+  find('extract-raw', HTMLDetailsElement).hidden = !shown?.answer;
+  find('extract-text', HTMLPreElement).replaceChildren(markForced(shown?.answer ?? '', shown?.forced ?? []));
   find('extract-facts', HTMLParagraphElement).textContent = shown?.state === 'reading' ? '' : (shown?.facts ?? '');
   showProblem(find('item-problem', HTMLDivElement), shown?.error);
   const none = !items.some(({ state }) => state === 'done');

@@ -49,7 +49,7 @@ export function setUpShelf(onChoose) {
       button.addEventListener('click', () => choose(choiceOf(model)));
       item.append(button);
       if (kept) item.append(remover(model, kept, refresh));
-      else if (model !== builtIn) item.append(fitter(model.name, () => model.url));
+      else if (isElsewhere(model)) item.append(fitter(model.name, () => model.url));
       return item;
     });
     find('models', HTMLUListElement).replaceChildren(...rows);
@@ -62,13 +62,12 @@ export function setUpShelf(onChoose) {
       `Models take ${bytes(modelBytes)} in this browser` + (quota ? `, of ${bytes(quota)} that this site may use.` : '.');
   };
 
-  for (const hint of document.querySelectorAll('.hint')) {
-    hint.querySelector('button')?.addEventListener('click', () => find('choose', HTMLButtonElement).click());
-    engine.addEventListener('change', () => {
-      const recites = knownModels.some(({ url, recites }) => recites && url === engine.choice?.source);
-      if (hint instanceof HTMLElement) hint.hidden = !recites || engine.status !== 'ready';
-    });
-  }
+  const recites = find('recites', HTMLParagraphElement);
+  recites.querySelector('button')?.addEventListener('click', () => find('choose', HTMLButtonElement).click());
+  engine.addEventListener('change', () => {
+    const chosen = knownModels.find(({ url }) => url === engine.choice?.source);
+    recites.hidden = !chosen?.recites || engine.status !== 'ready';
+  });
   show([]);
   find('by-address', HTMLFormElement).append(fitter('this file', () => (address.reportValidity() ? address.value : '')));
   find('choose', HTMLButtonElement).addEventListener('click', () => {
@@ -101,7 +100,14 @@ function choiceOf({ name, url, suggestions = [] }) {
 /** The model that the page begins with: the one that its address names, or the built-in one. */
 export function firstChoice() {
   const wanted = new URLSearchParams(location.search).get('model');
-  return wanted ? { name: nameOf(wanted), source: wanted } : choiceOf(builtIn);
+  if (!wanted) return choiceOf(builtIn);
+  const known = knownModels.find(({ url }) => new URL(url, document.baseURI).href === new URL(wanted, document.baseURI).href);
+  return known ? choiceOf(known) : { name: nameOf(wanted), source: wanted };
+}
+
+/** Whether a model is no part of this page: it may be large. @param {{ url: string }} model */
+function isElsewhere({ url }) {
+  return /^https?:/.test(url);
 }
 
 /** @param {KnownModel} model @param {StoredModel | undefined} kept */
@@ -109,7 +115,7 @@ function row({ name, about, bytes: size, url }, kept) {
   const button = make('button', 'model');
   button.type = 'button';
   const state = kept?.complete ? 'kept here' : kept ? `${bytes(kept.bytes)} of it kept here` : '';
-  const memory = url === builtIn.url ? '' : `Needs about ${bytes(size * 1.15 + BESIDES)} of memory.`;
+  const memory = isElsewhere({ url }) ? `Needs about ${bytes(size * 1.15 + BESIDES)} of memory.` : '';
   button.append(
     make('strong', '', name),
     make('span', 'model-size', bytes(size)),

@@ -11,6 +11,7 @@ import type {
   Completion,
   CompletionLogprobs,
   FinishReason,
+  Forced,
   Timings,
   TokenLogprob,
   Usage,
@@ -100,6 +101,7 @@ export async function answerStream<W, C extends object>(
 class Account {
   text = '';
   reasoning = '';
+  readonly forcedText: [number, number][] = [];
   readonly toolCalls: ChatToolCall[] = [];
   readonly logprobs: engine.TokenLogprob[] = [];
   malformedToolCall = false;
@@ -123,6 +125,7 @@ class Account {
 
   add(output: engine.OutputEvent): void {
     if (output.tokens?.length) this.#watch.said();
+    for (const [from, to] of output.forcedText ?? []) this.#addForced(this.text.length + from, this.text.length + to);
     this.text += output.text ?? '';
     this.reasoning += output.reasoning ?? '';
     for (const delta of output.toolCalls ?? []) this.#addToolCall(delta);
@@ -183,6 +186,13 @@ class Account {
     };
   }
 
+  /** Parts that touch are one. */
+  #addForced(from: number, to: number): void {
+    const last = this.forcedText.at(-1);
+    if (last?.[1] === from) last[1] = to;
+    else this.forcedText.push([from, to]);
+  }
+
   #addToolCall({ index, id, name, arguments: text }: engine.ToolCallDelta): void {
     const call = (this.toolCalls[index] ??= { id: '', type: 'function', function: { name: '', arguments: '' } });
     call.id ||= id ?? '';
@@ -201,14 +211,14 @@ function perSecond(count: number, ms: number): number {
 export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCompletion, ChatCompletionChunk> {
   const head = { id: newId('chatcmpl'), created: seconds(), model, served_by: 'device' as const };
   type Choice = ChatCompletionChunk['choices'][number];
-  const chunk = (delta: Choice['delta'], logprobs: ChatLogprobs | null, finish: FinishReason | null) => ({
+  const chunk = (delta: Choice['delta'], logprobs: ChatLogprobs | null, finish: FinishReason | null, forced?: Forced) => ({
     ...head,
     object: 'chat.completion.chunk' as const,
-    choices: [{ index: 0, delta, logprobs, finish_reason: finish }],
+    choices: [{ index: 0, delta, logprobs, finish_reason: finish, ...(forced?.length && { forced }) }],
   });
   return {
     opening: () => [chunk({ role: 'assistant', content: '' }, null, null)],
-    chunk({ text, reasoning, toolCalls, malformedToolCall, logprobs }) {
+    chunk({ text, forcedText, reasoning, toolCalls, malformedToolCall, logprobs }) {
       const delta = {
         ...(text && { content: text }),
         ...(reasoning && { reasoning_content: reasoning }),
@@ -216,14 +226,15 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
         ...(malformedToolCall && { malformed_tool_call: true as const }),
       };
       if (Object.keys(delta).length === 0 && !logprobs?.length) return undefined;
-      return chunk(delta, wantsLogprobs ? chatLogprobs(logprobs ?? []) : null, null);
+      return chunk(delta, wantsLogprobs ? chatLogprobs(logprobs ?? []) : null, null, forcedText);
     },
     closing(account, includeUsage) {
       const last = { ...chunk({}, null, account.finishReason), timings: account.timings, confidence: account.confidence };
       return includeUsage ? [last, { ...last, choices: [], usage: account.usage }] : [last];
     },
     whole(account) {
-      const { text, reasoning, toolCalls, malformedToolCall, logprobs, finishReason, usage, timings, confidence } = account;
+      const { text, reasoning, forcedText, toolCalls, malformedToolCall, logprobs, finishReason, usage, timings, confidence } =
+        account;
       const message = {
         role: 'assistant' as const,
         content: text === '' && toolCalls.length > 0 ? null : text,
@@ -237,6 +248,7 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
         message,
         logprobs: wantsLogprobs ? chatLogprobs(logprobs) : null,
         finish_reason: finishReason,
+        ...(forcedText.length > 0 && { forced: forcedText }),
       };
       return { ...head, object: 'chat.completion', choices: [choice], usage, timings, confidence };
     },

@@ -177,6 +177,8 @@ export interface OutputEvent {
   readonly accepted?: number;
   /** Of the tokens, how many were forced by the constraint and not drawn. */
   readonly forced?: number;
+  /** The parts of `text` that came with these tokens, each as where it begins and where it ends. */
+  readonly forcedText?: readonly (readonly [number, number])[];
   /** Logits that were not computed, because their tokens were not allowed. */
   readonly skippedRows?: number;
   /** How sure the model was of the answer, from 0 to 1. With the last output. */

@@ -163,6 +163,8 @@ export interface ChatCompletion {
     };
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason;
+    /** The parts of the content that a constraint forced, so that they were not drawn: where each begins and ends. */
+    forced?: Forced;
   }[];
   usage: Usage;
   timings: Timings;
@@ -196,6 +198,8 @@ export interface ChatCompletionChunk {
     };
     logprobs: ChatLogprobs | null;
     finish_reason: FinishReason | null;
+    /** The parts of this content that a constraint forced, so that they were not drawn: where each begins and ends. */
+    forced?: Forced;
   }[];
   /** With `stream_options.include_usage`: in the last chunk, which has no choices; null in the others. */
   usage?: Usage | null;
@@ -220,6 +224,9 @@ export interface Completion {
 
 /** Who gave an answer: the model on this device, or the server of a `fallback`. */
 export type ServedBy = 'device' | 'fallback';
+
+/** Parts of a text, each from one place to another as JavaScript counts characters. */
+export type Forced = readonly (readonly [number, number])[];
 
 /** Why an answer ended. */
 export type FinishReason = 'stop' | 'length' | 'tool_calls';

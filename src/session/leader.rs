@@ -520,8 +520,9 @@ impl Leader {
                     break;
                 }
                 self.timeline.push(id);
+                let before = self.output.text.len();
                 answer.add(&self.tokenizer, id, &mut self.output)?;
-                self.output.forced += 1;
+                self.output.was_forced(before);
             }
         }
         match answer.gate.as_mut().filter(|_| !answer.finished) {

@@ -259,6 +259,9 @@ pub struct Output {
     /// How many of the tokens were forced by the constraint, and not drawn.
     #[serde(skip_serializing_if = "is_zero")]
     pub forced: usize,
+    /// The parts of `text` that came with forced tokens, as `[from, to]` in UTF-16 units: what JavaScript counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced_text: Vec<[usize; 2]>,
     /// Logits that were not computed, because their tokens were not allowed.
     #[serde(skip_serializing_if = "is_zero")]
     pub skipped_rows: usize,
@@ -295,6 +298,21 @@ impl Output {
         self.reasoning.push_str(&delta.reasoning);
         self.tool_calls.append(&mut delta.tool_calls);
         self.malformed_tool_call |= delta.malformed_tool_call;
+    }
+
+    /// A forced token was added; before it, `text` was `before` bytes long.
+    pub(super) fn was_forced(&mut self, before: usize) {
+        self.forced += 1;
+        let (old, new) = self.text.split_at(before);
+        if new.is_empty() {
+            return;
+        }
+        let from = old.encode_utf16().count();
+        let to = from + new.encode_utf16().count();
+        match self.forced_text.last_mut() {
+            Some(last) if last[1] == from => last[1] = to,
+            _ => self.forced_text.push([from, to]),
+        }
     }
 }
 

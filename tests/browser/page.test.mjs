@@ -5,6 +5,7 @@ import path from 'node:path';
 import { launch, modelRequests, ROOT, serve, TINY } from './support/browser.mjs';
 import { testWith } from './support/engines.mjs';
 import { folderOf, replaced, tinyModel } from './support/files.mjs';
+import { RECITING } from './support/page.mjs';
 
 const test = testWith('locators');
 
@@ -51,7 +52,7 @@ for (const width of [1200, 360]) {
     const server = await serve(t);
     const { page, complaints } = await visit(
       await launch(t, { viewport: { width, height: 740 } }),
-      `${server.url}www/`,
+      `${server.url}${RECITING}`,
     );
     assert.match(String(await page.textContent('#mode')), /tiny-chat · Q8_0 · 1 worker · relaxed SIMD/);
     await page.click('#suggestions button:first-child');
@@ -81,7 +82,7 @@ test('the address of the page chooses the model and the mode', async (t) => {
 
 test('an answer can be stopped, and the conversation goes on', async (t) => {
   const server = await serve(t);
-  const { page } = await visit(await launch(t), `${server.url}www/`);
+  const { page } = await visit(await launch(t), `${server.url}${RECITING}`);
   await page.evaluate(() => {
     // As soon as the answer begins.
     const log = document.querySelector('#conversation') ?? document.body;
@@ -105,7 +106,7 @@ test('a problem is shown with its code, and the page still works', async (t) => 
   assert.match(String(await page.textContent('#load-problem p')), /web page.*resolve/);
 
   await page.click('#choose');
-  await page.click('#models li:first-child button');
+  await page.click('#models button:has-text("tiny-chat")');
   await page.waitForSelector('#send:enabled');
   assert.equal(await page.isVisible('#load-problem'), false);
   await page.fill('#question', 'word '.repeat(500));
@@ -159,7 +160,7 @@ test('what a model says is text, never markup that runs', async (t) => {
 
 test('a question can be asked again and asked differently; thoughts are folded away; a system prompt counts', async (t) => {
   const server = await serve(t);
-  const { page } = await visit(await launch(t), `${server.url}www/`);
+  const { page } = await visit(await launch(t), `${server.url}${RECITING}`);
   await ask(page, 'What is Fanlight?');
   const first = await page.innerText('.answer-text');
   await page.click('.answer-foot button:has-text("Again")');
@@ -199,7 +200,7 @@ test('a tool that was allowed is called, and the call can be looked at', async (
 
 test('settings hold from the next load, and over visits', async (t) => {
   const server = await serve(t);
-  const { page } = await visit(await launch(t), `${server.url}www/`);
+  const { page } = await visit(await launch(t), `${server.url}${RECITING}`);
   await page.click('#open-settings');
   await page.fill('#set-contextLength', '256');
   await page.fill('#set-threads', '2');
@@ -215,7 +216,7 @@ test('settings hold from the next load, and over visits', async (t) => {
 test('a download pauses and goes on where it was; the shelf shows what is kept, and removes it', async (t) => {
   const server = await serve(t);
   server.fault = ({ path }) => (path.endsWith('.gguf') ? { bytesPerSecond: 300_000 } : undefined);
-  const { page } = await openPage(await launch(t), `${server.url}www/`);
+  const { page } = await openPage(await launch(t), `${server.url}${RECITING}`);
   // What goes on is whole blocks of 256 KiB.
   await page.waitForFunction(() => /([5-9]\d\d kB|[12]\.\d MB) of 2\.4 MB/.test(document.querySelector('#loading-detail')?.textContent ?? ''));
   await page.click('#loading-pause');

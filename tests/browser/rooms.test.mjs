@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { brotliCompressSync } from 'node:zlib';
 import { launch, ROOT, serve } from './support/browser.mjs';
 import { folderOf } from './support/files.mjs';
-import { keptForLater, ready } from './support/page.mjs';
+import { keptForLater, ready, RECITING } from './support/page.mjs';
 
 const ROOMS = ['chat', 'extract', 'classify', 'bench'];
 const PANELS = ['choose', 'open-settings', 'open-private'];
@@ -81,7 +81,7 @@ test('the rooms are reached with the keyboard alone', async (t) => {
 test('the page works without the network, from the second visit on', async (t) => {
   const server = await serve(t);
   const { context } = await launch(t);
-  const page = await ready(context, `${server.url}www/`);
+  const page = await ready(context, `${server.url}${RECITING}`);
   await keptForLater(page);
   await server.close();
   await page.reload();
@@ -95,7 +95,7 @@ test('the page works without the network, from the second visit on', async (t) =
 test('the private panel lists what the page asked for, and nothing after the model was ready', async (t) => {
   const server = await serve(t);
   const { context } = await launch(t);
-  const page = await ready(context, `${server.url}www/`);
+  const page = await ready(context, `${server.url}${RECITING}`);
   await page.fill('#question', 'Recite a poem.');
   await page.keyboard.press('Enter');
   await page.waitForSelector('.answer:not([aria-busy])');

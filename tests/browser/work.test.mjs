@@ -49,6 +49,11 @@ test('a document becomes JSON that obeys the schema, also with the server gone a
   assertCard(JSON.parse(await saved(page, '#extract-json')));
   const tree = await page.locator('#extract-result > dl > dt').allInnerTexts();
   assert.deepEqual(tree, KEYS);
+  // As it was written, in two kinds of letters: nobody but the schema chose the names of the fields.
+  assertCard(JSON.parse((await page.textContent('#extract-text')) ?? ''));
+  const forced = (await page.locator('#extract-text .forced').allTextContents()).join('|');
+  const chosen = (await page.locator('#extract-text b').allTextContents()).join('|');
+  for (const key of KEYS.slice(1)) assert.ok(forced.includes(`${key}"`) && !chosen.includes(`${key}"`), `${forced} / ${chosen}`);
 
   await keptForLater(page);
   await server.close();

@@ -124,6 +124,13 @@ fn until_needed(
                 all.drafted += output.drafted;
                 all.accepted += output.accepted;
                 all.forced += output.forced;
+                let before = all.text.encode_utf16().count() - output.text.encode_utf16().count();
+                all.forced_text.extend(
+                    output
+                        .forced_text
+                        .iter()
+                        .map(|part| part.map(|place| before + place)),
+                );
                 all.skipped_rows += output.skipped_rows;
                 all.confidence = output.confidence;
                 all.scores.append(&mut output.scores);

@@ -1,5 +1,8 @@
 // The demo page, for its tests.
 
+/** The page's address, for the model that recites: what it says is known. */
+export const RECITING = 'www/?model=models/tiny-chat-q8_0.gguf';
+
 /**
  * Opens the page and waits until its model is ready.
  * @param {import('playwright-core').BrowserContext} context
