@@ -105,10 +105,10 @@ test('openai.js: the official client, unchanged', async (t) => {
   assert.equal(await page.textContent('p[data-done]'), await recorded('what-is-fanlight'));
 });
 
-test('use-fanlight.jsx: a hook for React', async (t) => {
+test('vite-react/use-fanlight.jsx: a hook for React', async (t) => {
   const page = await bundled(
     t,
-    `import { createRoot } from 'react-dom/client'; import { Ask } from './use-fanlight.jsx';
+    `import { createRoot } from 'react-dom/client'; import { Ask } from './vite-react/use-fanlight.jsx';
      createRoot(document.getElementById('root')).render(<Ask url="${TINY}" />);`,
   );
   await page.fill('[name=question]', 'What is Fanlight?');

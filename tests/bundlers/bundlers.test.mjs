@@ -1,8 +1,8 @@
 // The packed package in the tools of applications: Vite, webpack, no bundler, and server-side rendering. `make bundlers` runs it.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
@@ -54,14 +54,24 @@ async function application(t, files) {
 }
 
 /**
- * What a page of this folder says in the end, under a strict policy.
+ * Serves this folder, and the models, under a strict policy.
+ * @param {import('node:test').TestContext} t
+ * @param {string} root
+ */
+async function served(t, root) {
+  const mounts = { models: path.join(ROOT, path.dirname(TINY)) };
+  const server = await startServer({ root, mounts, headers: { 'Content-Security-Policy': CSP } });
+  t.after(() => server.close());
+  return server;
+}
+
+/**
+ * What a page of this folder says in the end.
  * @param {import('node:test').TestContext} t
  * @param {string} root
  */
 async function answer(t, root) {
-  const mounts = { models: path.join(ROOT, path.dirname(TINY)) };
-  const server = await startServer({ root, mounts, headers: { 'Content-Security-Policy': CSP } });
-  t.after(() => server.close());
+  const server = await served(t, root);
   const { context } = await launch(t);
   const page = await context.newPage();
   await page.goto(`${server.url}index.html`);
@@ -76,6 +86,62 @@ test('Vite', async (t) => {
   const app = await application(t, { 'index.html': page('<script type="module" src="/main.js"></script>') });
   execFileSync(path.join(BIN, 'vite'), ['build', '--logLevel', 'warn', '--target', 'es2022'], { cwd: app, stdio: 'pipe' });
   assert.match(await answer(t, path.join(app, 'dist')), EXPECTED);
+});
+
+/**
+ * The example of a hook for React, as somebody has it who copied the folder and installed what it names.
+ * @param {import('node:test').TestContext} t
+ */
+async function reactExample(t) {
+  const app = await application(t, {});
+  const example = path.join(ROOT, 'www/examples/vite-react');
+  for (const name of await readdir(example)) {
+    if (name !== 'package.json') await cp(path.join(example, name), path.join(app, name));
+  }
+  const { dependencies } = JSON.parse(await readFile(path.join(example, 'package.json'), 'utf8'));
+  for (const name of ['react', 'react-dom']) {
+    assert.ok(dependencies[name]);
+    await symlink(path.join(ROOT, 'node_modules', name), path.join(app, 'node_modules', name));
+  }
+  return app;
+}
+
+/**
+ * Asks in the page that the example makes.
+ * @param {import('node:test').TestContext} t
+ * @param {string} address
+ */
+async function ask(t, address) {
+  const { context } = await launch(t);
+  const page = await context.newPage();
+  await page.goto(address);
+  await page.fill('[name=question]', 'What is Fanlight?');
+  await page.click('button');
+  await page.waitForFunction((pattern) => new RegExp(pattern).test(document.querySelector('p')?.textContent ?? ''), EXPECTED.source);
+}
+
+test('Vite + React, built', async (t) => {
+  const app = await reactExample(t);
+  const env = { ...process.env, VITE_MODEL: `/models/${path.basename(TINY)}` };
+  execFileSync(path.join(BIN, 'vite'), ['build', '--logLevel', 'warn'], { cwd: app, env, stdio: 'pipe' });
+  await ask(t, `${(await served(t, path.join(app, 'dist'))).url}index.html`);
+});
+
+test('Vite + React, in development', async (t) => {
+  const app = await reactExample(t);
+  await mkdir(path.join(app, 'public'));
+  await cp(path.join(ROOT, TINY), path.join(app, 'public/model.gguf'));
+  const vite = spawn(path.join(BIN, 'vite'), ['--port', '0', '--strictPort', '--no-color'], { cwd: app, stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => vite.kill());
+  const address = await new Promise((resolve, reject) => {
+    let said = '';
+    vite.stdout.on('data', (text) => {
+      const found = /http:\/\/\S+/.exec((said += text));
+      if (found) resolve(found[0]);
+    });
+    vite.on('exit', () => reject(new Error(`vite ended: ${said}`)));
+  });
+  await ask(t, address);
 });
 
 test('webpack', async (t) => {
