@@ -40,12 +40,13 @@ class Page:
 
     def form(self, forms, new, usual=None):
         """One of the named ways to lay something out. Those in `new` are kept for the test, which takes half of its forms from them."""
-        if usual and self.words.maybe(0.5):
+        if usual and self.words.maybe(0.8 - 0.3 * self.level):
             return forms[usual]
         if self.words.test and new and self.words.maybe(0.35):
             self.new_layout = True
             return forms[self.words.pick(new)]
-        return forms[self.words.pick([name for name in forms if name not in new])]
+        known = [name for name in forms if name not in new]
+        return forms[self.words.pick(known[: max(3, round(len(known) * (0.3 + 0.7 * self.level)))])]
 
     def put(self, *lines):
         self.lines.extend(lines)

@@ -35,7 +35,7 @@ class Money:
         self.code = words.pick(("EUR", "EUR", "USD", "USD", "GBP", *CURRENCIES))
         self.sign = words.pick(CURRENCIES[self.code])
         self.comma = words.maybe(0.3)
-        self.thousands = words.pick(("", "", "," if not self.comma else ".", " " if self.comma else "'"))
+        self.thousands = words.pick(("", "", "", "," if not self.comma else "."))
         # Where the sign stands: before the amount, after it, or nowhere near it.
         self.place = words.pick(("before", "before", "after", "none", "none"))
         if len(self.sign) > 1 and self.sign[-1].isalnum() and self.place == "before":
@@ -71,12 +71,12 @@ class Money:
 class Dates:
     """How one document writes its dates."""
 
-    FORMS = ("iso", "dots", "dots", "short dots", "slashes", "slashes", "dashes", "day month", "day month", "day short", "day short", "month day", "short day", "ordinal")
+    FORMS = ("iso", "iso", "dots", "dots", "slashes", "slashes", "dashes", "day month", "day month", "day short", "day short", "month day", "short day", "ordinal")
 
     def __init__(self, words):
         self.words = words
         self.form = words.pick(self.FORMS)
-        self.padded = words.maybe(0.75)
+        self.padded = words.maybe(0.85)
 
     def draw(self, after=None):
         if after:
@@ -92,8 +92,6 @@ class Dates:
             return date.isoformat()
         if form == "dots":
             return f"{day}.{number}.{date.year}"
-        if form == "short dots":
-            return f"{day}.{number}.{date.year % 100:02d}"
         if form == "slashes":
             return f"{day}/{number}/{date.year}"
         if form == "dashes":

@@ -2,7 +2,8 @@
 
     python -m builtin.train                      on two cores, until it is stopped
     python -m builtin.train --minutes 30         for half an hour, from the last checkpoint if there is one
-    python -m builtin.train --finish 10          from the last checkpoint: the rate falls to zero within ten minutes; leaves the checkpoint as it is
+    python -m builtin.train --finish 10          from the last checkpoint: the rate falls to zero within ten minutes; leaves the checkpoint as it is,
+                                                 and keeps one of its own, `finishing.pt`
     python -m builtin.train --device cuda ...    the same on a graphics card: a larger network, other processes make the documents
 
 It keeps `tokenizer.json`, `checkpoint.pt` and `log.jsonl` in `--out`, writes `weights.pt` and `training.json` for `export.py`, and begins
@@ -35,8 +36,8 @@ from . import circuit, tasks, vocabulary
 BASE = {"vocab": vocabulary.SIZE, "rope_base": 1e6, "epsilon": 1e-6}
 PRESETS = {
     "cpu": {
-        "shape": {**BASE, "embedding": 256, "blocks": 4, "heads": 4, "heads_kv": 2, "head": 64, "feed_forward": 512},
-        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 20, "save_seconds": 600,
+        "shape": {**BASE, "embedding": 256, "blocks": 4, "heads": 8, "heads_kv": 4, "head": 32, "feed_forward": 512},
+        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 40, "save_seconds": 600,
     },
     "cuda": {
         "shape": {**BASE, "embedding": 384, "blocks": 5, "heads": 6, "heads_kv": 3, "head": 64, "feed_forward": 768},
@@ -45,7 +46,7 @@ PRESETS = {
 }  # fmt: skip
 # Examples drawn at once, so that those of one batch are of similar length.
 CHUNK = 512
-# The share of right value tokens above which documents become harder, and by how much a step.
+# The share of right beginnings of values, and of right labels, above which documents become harder, and by how much a step.
 GATE, RISE = 0.80, 0.002
 
 
@@ -143,14 +144,14 @@ class Run:
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         right = logits.argmax(-1).flatten() == targets.flatten()
         weights = weights.flatten()
-        values = weights >= tasks.VALUE
+        values = weights >= tasks.START
         return (loss * weights).sum() / weights.sum(), (right & values).sum() / values.sum().clamp(min=1)
 
     def save(self):
         state = {"shape": self.preset["shape"], "model": self.model.state_dict(), "muon": self.muon.state_dict(), "adam": self.adam.state_dict(), "state": self.state}
         part = self.out / "checkpoint.part"
         torch.save(state, part)
-        os.replace(part, self.out / "checkpoint.pt")
+        os.replace(part, self.out / ("finishing.pt" if self.options.finish else "checkpoint.pt"))
 
     def load(self):
         path = self.out / "checkpoint.pt"
@@ -266,7 +267,8 @@ def train(run):
         while state["step"] < preset["copying"]:
             yield copying(run.order, preset["tokens"] // 80)
         for items in chunks(run):
-            yield from by_length(items, preset["tokens"], run.order)
+            # What is left over at the end of a chunk is not worth a step.
+            yield from (group for group in by_length(items, preset["tokens"], run.order) if 2 * len(group) * len(group[-1][0]) > preset["tokens"])
 
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
@@ -297,8 +299,7 @@ def train(run):
                 log.write(json.dumps(line) + "\n")
         if saving:
             saved = now
-            if not options.finish:
-                run.save()
+            run.save()
             run.export()
         if ended:
             break

@@ -22,6 +22,12 @@ def pool(text):
     return [word for word in words if not is_for_test(word)], [word for word in words if is_for_test(word)]
 
 
+def common(text):
+    """A list of words that say what a name is the name of, the same in both parts: without them, nobody could tell a shop from a person."""
+    words = sum(pool(text), [])
+    return words, words
+
+
 FIRST = pool("""
 Anna Maria Petra Julia Sofia Emma Olivia Hannah Laura Lena Clara Ida Freya Astrid Ingrid Karin Eva Nora Sara Elena Irina Olga Nadia Yana Zofia Agata
 Marta Beata Lucia Chiara Giulia Paola Carmen Ines Pilar Rosa Amelie Camille Chloe Manon Aisha Fatima Leila Yasmin Zeynep Elif Ayse Priya Anjali Divya
@@ -60,13 +66,13 @@ Rue Neuve, Rue du Port, Avenue Foch, Place Royale, Via Roma, Via Dante, Corso It
 Storgata, Kungsgatan, Elm Street, Oak Avenue, Maple Drive, Main Street, Broadway, Sunset Blvd, Pine Court, Cedar Lane, Lake View, Hillcrest, Second Avenue, Third Street
 """)
 
-SHOP = pool("""
+SHOP = common("""
 Market Store Shop Bakery Cafe Bistro Kitchen Books Garden Hardware Pharmacy Deli Grocery Foods Supplies Tools Electronics Fashion Shoes Toys Sports Bikes Flowers
 Coffee Tea Wines Butcher Fish Farm Dairy Outlet Corner Express Mart Traders Boutique Studio Gallery Optics Stationery Paper Music Records Furniture Living Home Interiors
 Lighting Ceramics Textiles Leather Jewellers Watches Perfume Cosmetics Salon Spa Fitness Outdoor Camping Marine Motors Garage Tyres Petrol Energy Laundry Cleaners Repairs
 """)
 
-COMPANY = pool("""
+COMPANY = common("""
 Ltd, Inc, LLC, GmbH, AG, KG, SA, SARL, SpA, BV, NV, AB, AS, Oy, Plc, Co, Corp, Group, Partners, Consulting, Systems, Software, Solutions, Services, Logistics, Engineering, Design,
 Media, Labs, Analytics, Networks, Holdings, Industries, Trading, Works, Ventures, Capital, Robotics, Biotech, Pharma, Foods, Textiles, Steel, Plastics, Solar, Wind, Water,
 & Sons, & Co, Brothers, Studio, Agency, Institute, Technologies, Dynamics, Instruments, Packaging, Printing, Construction, Architects, Legal, Insurance, Travel, Transport
@@ -88,7 +94,7 @@ Premium Basic Deluxe Eco Natural Soft Hard Light Dark Extra Double Single Wooden
 Travel Sport Winter Summer Kids Mens Womens Vintage Modern Round Square Long Short Thin Thick Heavy Plain Striped Local Whole Half Crispy Creamy Herbal Vegan
 """)
 
-JOB = pool("""
+JOB = common("""
 Engineer, Designer, Developer, Manager, Director, Analyst, Consultant, Architect, Accountant, Editor, Translator, Photographer, Baker, Chef, Carpenter, Electrician, Plumber, Nurse,
 Dentist, Teacher, Researcher, Librarian, Lawyer, Notary, Broker, Buyer, Planner, Technician, Operator, Assistant, Secretary, Producer, Writer, Gardener, Florist, Tailor, Pilot,
 Captain, Chemist, Biologist, Physicist, Geologist, Surveyor, Inspector, Trainer, Coach, Therapist, Founder, Owner, President, Partner, Treasurer
@@ -110,6 +116,8 @@ class Words:
     def __init__(self, seed, test=False):
         self.chance = random.Random(seed)
         self.test = test
+        # 0 for short documents in few forms, 1 for everything.
+        self.level = 1.0
 
     def pick(self, choices):
         return choices[int(self.chance.random() * len(choices))]
