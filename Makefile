@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak bench bench-peers constrain golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -75,6 +75,9 @@ bundlers: e2e-tools wasm js ## the packed package in Vite, webpack, without a bu
 
 soak: e2e-tools wasm js ## kills, aborts, flipped bits and memory, for as long as it takes: ARGS='kills --times 50'
 	@node tools/soak.mjs $(ARGS)
+
+fuzz: ## hostile input for what reads files, templates, schemas and replies, a short round: ARGS='--seconds 600 template'
+	@$(STEP) "Fuzzing (the first time builds for a few minutes)" node tools/fuzz.mjs $(ARGS)
 
 e2e-tools: node_modules/.package-lock.json
 	@$(STEP) "Looking for Chromium" tools/chromium.sh

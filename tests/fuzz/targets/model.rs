@@ -1,0 +1,34 @@
+//! Any bytes as a model: measured, opened and loaded, or refused.
+
+#![no_main]
+
+use fanlight::model::Options;
+use fanlight::session::{Session, estimate};
+use libfuzzer_sys::fuzz_target;
+
+/// Files beyond this would only be slow.
+const LONGEST: usize = 1 << 20;
+
+fuzz_target!(|bytes: &[u8]| {
+    if bytes.len() > LONGEST {
+        return;
+    }
+    let bytes = bytes.to_vec();
+    let options = Options {
+        context_length: Some(64),
+        ..Options::default()
+    };
+    let Ok(expected) = estimate(&[&bytes], &options) else {
+        return;
+    };
+    // What the file justifies: weights of about its own size.
+    assert!(
+        expected.weight_bytes <= 64 * bytes.len() as u64 + (1 << 20),
+        "{}",
+        expected.weight_bytes
+    );
+    let Ok(mut session) = Session::open(&[&bytes], &options) else {
+        return;
+    };
+    while let Ok(false) = session.load_step(&[&bytes]) {}
+});
