@@ -22,7 +22,11 @@ pub fn faster_dot(now: impl Fn() -> f64) -> Dot {
 
 fn trial(now: impl Fn() -> f64) -> Option<Dot> {
     let (rows, cols, tokens) = SHAPE;
-    let matrix = Matrix::new(Type::Q4K, rows, cols).ok()?;
+    let mut matrix = Matrix::new(Type::Q4K, rows, cols).ok()?;
+    let blocks = rows * cols / Type::Q4K.block_len();
+    matrix
+        .put_rows(0, &vec![0; blocks * Type::Q4K.block_bytes()])
+        .ok()?;
     let mut x = Activations::new(tokens, cols).ok()?;
     let mut out = vec![0.0; rows * tokens];
     if !matrix.forms().contains(&Form::I8(Dot::Fours)) {

@@ -1,7 +1,7 @@
 //! How the weights of a matrix lie in memory, and which kernels read them so.
 
 use crate::error::{Error, Kind, Result};
-use crate::kernels::activations::{Activations, Dot, Form, filled};
+use crate::kernels::activations::{Activations, Dot, Form};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
 use crate::kernels::packed::{
     self, BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
@@ -34,21 +34,21 @@ pub trait Layout: Send + Sync {
     fn multiply_rows(&self, x: &Activations, form: Form, rows: &[usize], out: &mut [f32]);
 }
 
-/// Zeros of this type in the layout for it.
+/// Room for rows of this type, in the layout for it.
 pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Box<dyn Layout>> {
     let size = Size { ty, rows, cols };
     match ty {
-        Type::F32 => Floats::zeros(size, 0.0, f32::from_le_bytes),
-        Type::F16 | Type::Bf16 => Floats::zeros(size, 0, i16::from_le_bytes),
-        Type::Q4_0 => Packed::<Group0<Nibbles>>::zeros(size),
-        Type::Q4_1 => Packed::<Group1<Nibbles>>::zeros(size),
-        Type::Q5_0 => Packed::<Group0<Fives>>::zeros(size),
-        Type::Q5_1 => Packed::<Group1<Fives>>::zeros(size),
-        Type::Q8_0 => Packed::<GroupQ8_0>::zeros(size),
-        Type::Q4K => Packed::<GroupK<Nibbles>>::zeros(size),
-        Type::Q5K => Packed::<GroupK<Fives>>::zeros(size),
-        Type::Q6K => Packed::<GroupQ6K>::zeros(size),
-        _ => Raw::zeros(size),
+        Type::F32 => Floats::room(size, 0.0, f32::from_le_bytes),
+        Type::F16 | Type::Bf16 => Floats::room(size, 0, i16::from_le_bytes),
+        Type::Q4_0 => Packed::<Group0<Nibbles>>::room(size),
+        Type::Q4_1 => Packed::<Group1<Nibbles>>::room(size),
+        Type::Q5_0 => Packed::<Group0<Fives>>::room(size),
+        Type::Q5_1 => Packed::<Group1<Fives>>::room(size),
+        Type::Q8_0 => Packed::<GroupQ8_0>::room(size),
+        Type::Q4K => Packed::<GroupK<Nibbles>>::room(size),
+        Type::Q5K => Packed::<GroupK<Fives>>::room(size),
+        Type::Q6K => Packed::<GroupQ6K>::room(size),
+        _ => Raw::room(size),
     }
 }
 
@@ -97,10 +97,12 @@ impl Size {
         self.cols / self.ty.block_len() * self.ty.block_bytes()
     }
 
-    /// `count` copies of `zero` for each of `rows` rows, or the error that there is no memory.
-    fn zeros<T: Clone>(self, rows: usize, count: usize, zero: T) -> Result<Vec<T>> {
-        let all = rows.checked_mul(count).and_then(|all| filled(all, zero).ok());
-        all.ok_or_else(|| {
+    /// Room for `count` values for each of `rows` rows, or the error that there is no memory.
+    fn room<T: Copy>(self, rows: usize, count: usize, zero: T) -> Result<Rows<T>> {
+        let room = rows
+            .checked_mul(count)
+            .and_then(|all| Rows::room(all, count, zero));
+        room.ok_or_else(|| {
             let Size { ty, rows, cols } = self;
             Error::new(
                 Kind::OutOfMemory,
@@ -113,18 +115,64 @@ impl Size {
     }
 }
 
+/// The rows of a matrix. Memory for all of them is taken at once, but touched only when they come: to fill half a gigabyte
+/// with zeros first took a third of the time that loading takes.
+struct Rows<T> {
+    values: Vec<T>,
+    /// Values of a row.
+    stride: usize,
+    /// All values that there will be.
+    count: usize,
+    zero: T,
+}
+
+impl<T: Copy> Rows<T> {
+    fn room(count: usize, stride: usize, zero: T) -> Option<Rows<T>> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).ok()?;
+        Some(Rows {
+            values,
+            stride,
+            count,
+            zero,
+        })
+    }
+
+    /// Row `at`, to be written. Rows before it that have not come are zeros.
+    fn at(&mut self, at: usize) -> &mut [T] {
+        let (from, to) = (at * self.stride, (at + 1) * self.stride);
+        if self.values.len() < to {
+            self.values.resize(to, self.zero);
+        }
+        &mut self.values[from..to]
+    }
+
+    /// Bytes of all rows.
+    fn bytes(&self) -> usize {
+        self.count * size_of::<T>()
+    }
+}
+
+impl<T> std::ops::Deref for Rows<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values
+    }
+}
+
 /// F32, F16 and BF16: row by row, each filled up with zeros to a multiple of four.
 struct Floats<T, const BYTES: usize> {
     size: Size,
-    values: Vec<T>,
+    values: Rows<T>,
     read: fn([u8; BYTES]) -> T,
     /// Halves of which some are infinite or NaN.
     special: bool,
 }
 
 impl<T: Float<BYTES>, const BYTES: usize> Floats<T, BYTES> {
-    fn zeros(size: Size, zero: T, read: fn([u8; BYTES]) -> T) -> Result<Box<dyn Layout>> {
-        let values = size.zeros(size.rows, size.cols.next_multiple_of(4), zero)?;
+    fn room(size: Size, zero: T, read: fn([u8; BYTES]) -> T) -> Result<Box<dyn Layout>> {
+        let values = size.room(size.rows, size.cols.next_multiple_of(4), zero)?;
         Ok(Box::new(Floats {
             size,
             values,
@@ -198,9 +246,8 @@ impl Float<2> for i16 {
 
 impl<T: Float<BYTES>, const BYTES: usize> Layout for Floats<T, BYTES> {
     fn put_rows(&mut self, first: usize, raw: &[u8]) {
-        let stride = self.stride();
-        let rows = self.values[first * stride..].chunks_exact_mut(stride);
-        for (row, raw) in rows.zip(raw.chunks_exact(self.size.row_bytes())) {
+        for (raw, at) in raw.chunks_exact(self.size.row_bytes()).zip(first..) {
+            let row = self.values.at(at);
             row.iter_mut()
                 .zip(raw.as_chunks().0)
                 .for_each(|(value, &bytes)| *value = (self.read)(bytes));
@@ -215,7 +262,7 @@ impl<T: Float<BYTES>, const BYTES: usize> Layout for Floats<T, BYTES> {
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&self.values[..])
+        self.values.bytes()
     }
 
     fn forms(&self) -> &'static [Form] {
@@ -250,16 +297,16 @@ impl<T: Float<BYTES>, const BYTES: usize> Layout for Floats<T, BYTES> {
 /// The blocks of the file, for formats without a kernel of their own.
 struct Raw {
     size: Size,
-    blocks: Vec<u8>,
+    blocks: Rows<u8>,
 }
 
 impl Raw {
-    fn zeros(size: Size) -> Result<Box<dyn Layout>> {
+    fn room(size: Size) -> Result<Box<dyn Layout>> {
         let row_blocks = size.cols / size.ty.block_len();
         let row_bytes = row_blocks.saturating_mul(size.ty.block_bytes());
         Ok(Box::new(Raw {
             size,
-            blocks: size.zeros(size.rows, row_bytes, 0)?,
+            blocks: size.room(size.rows, row_bytes, 0)?,
         }))
     }
 
@@ -274,7 +321,9 @@ impl Raw {
 
 impl Layout for Raw {
     fn put_rows(&mut self, first: usize, raw: &[u8]) {
-        self.blocks[first * self.size.row_bytes()..][..raw.len()].copy_from_slice(raw);
+        for (raw, at) in raw.chunks_exact(self.size.row_bytes()).zip(first..) {
+            self.blocks.at(at).copy_from_slice(raw);
+        }
     }
 
     fn row(&self, row: usize, out: &mut [f32]) {
@@ -282,7 +331,7 @@ impl Layout for Raw {
     }
 
     fn bytes(&self) -> usize {
-        self.blocks.len()
+        self.blocks.bytes()
     }
 
     fn forms(&self) -> &'static [Form] {
@@ -307,7 +356,7 @@ impl Layout for Raw {
 /// Interleaved rows; missing ones of the last group are zero.
 struct Packed<G> {
     size: Size,
-    groups: Vec<G>,
+    groups: Rows<G>,
     /// Rows with an infinite scale, or one that is no number, which the kernels would take for finite: their products are NaN.
     broken: Vec<usize>,
 }
@@ -316,8 +365,8 @@ struct Packed<G> {
 const ROWS_PER_CALL: usize = 512;
 
 impl<G: Kernels> Packed<G> {
-    fn zeros(size: Size) -> Result<Box<dyn Layout>> {
-        let groups = size.zeros(size.rows.div_ceil(G::ROWS), size.cols / G::LEN, G::ZERO)?;
+    fn room(size: Size) -> Result<Box<dyn Layout>> {
+        let groups = size.room(size.rows.div_ceil(G::ROWS), size.cols / G::LEN, G::ZERO)?;
         Ok(Box::new(Packed {
             size,
             groups,
@@ -332,15 +381,13 @@ impl<G: Kernels> Packed<G> {
 
 impl<G: Kernels> Layout for Packed<G> {
     fn put_rows(&mut self, first: usize, raw: &[u8]) {
-        let per_row = self.per_row();
-        for (r, raw) in raw.chunks_exact(self.size.row_bytes()).enumerate() {
-            let row = first + r;
+        for (raw, row) in raw.chunks_exact(self.size.row_bytes()).zip(first..) {
             let blocks = || raw.chunks_exact(self.size.ty.block_bytes());
             let finite = |block: &[u8]| G::HALVES.iter().all(|at| packed::is_finite_half(block, *at));
             if !G::HALVES.is_empty() && !blocks().all(finite) {
                 self.broken.push(row);
             }
-            let groups = &mut self.groups[row / G::ROWS * per_row..][..per_row];
+            let groups = self.groups.at(row / G::ROWS);
             for (group, block) in groups.iter_mut().zip(blocks()) {
                 group.put(row % G::ROWS, block);
             }
@@ -355,7 +402,7 @@ impl<G: Kernels> Layout for Packed<G> {
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&self.groups[..])
+        self.groups.bytes()
     }
 
     fn forms(&self) -> &'static [Form] {

@@ -14,7 +14,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix of zeros. `cols` must be whole blocks of the type.
+    /// Room for a matrix, whose rows are then [put](Matrix::put_rows). `cols` must be whole blocks of the type.
     pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Matrix> {
         if cols == 0 || !cols.is_multiple_of(ty.block_len()) {
             let (name, len) = (ty.name(), ty.block_len());
@@ -39,7 +39,8 @@ impl Matrix {
         layout::group_rows(ty)
     }
 
-    /// Takes rows as they are in the file, from row `first` on. They may come in any order and any pieces.
+    /// Takes rows as they are in the file, from row `first` on. They may come in any order and any pieces; the last one must have
+    /// come before there are products.
     pub fn put_rows(&mut self, first: usize, raw: &[u8]) -> Result<()> {
         let row_bytes = self.cols / self.ty.block_len() * self.ty.block_bytes();
         let count = raw.len() / row_bytes;

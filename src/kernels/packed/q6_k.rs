@@ -44,12 +44,10 @@ impl Group for GroupQ6K {
         let scales: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, scales));
         for (j, vectors) in self.codes.iter_mut().enumerate() {
             self.scales[j][row] = scales[j] as i8;
-            let codes = read(block, j);
-            let (steps, _) = codes.as_chunks::<4>();
-            let step = |s: usize| u32::from_le_bytes(steps[s]);
+            let steps = read(block, j);
             for (v, vector) in vectors.iter_mut().enumerate() {
-                let top = step(3) >> (2 * v) & 0x0303_0303;
-                *four_of(vector, row) = (step(v) | top << 6).to_le_bytes();
+                let top = steps[3] >> (2 * v) & 0x0303_0303;
+                *four_of(vector, row) = (steps[v] | top << 6).to_le_bytes();
             }
         }
     }
@@ -78,11 +76,17 @@ impl GroupQ6K {
     }
 }
 
-/// The codes of sub-block `j` of a block of the file.
-fn read(block: &[u8], j: usize) -> [u8; 16] {
+/// The codes of sub-block `j` of a block of the file: four steps of four, whose bytes move together. (Byte by byte, this was
+/// two thirds of the time in which a file is taken in.)
+fn read(block: &[u8], j: usize) -> [u32; 4] {
     // Quarter t of the half: values 32t..32t+32, of which this sub-block is the first or second 16.
     let (half, t, first) = (j / 8, j % 8 / 2, j % 2 * 16);
     let low: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, ql) + 64 * half + 32 * (t % 2) + first);
     let top: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, qh) + 32 * half + first);
-    std::array::from_fn(|k| (low[k] >> (4 * (t / 2)) & 15) | (top[k] >> (2 * t) & 3) << 4)
+    let words = |bytes: &[u8; 16]| -> [u32; 4] {
+        let (steps, _) = bytes.as_chunks::<4>();
+        std::array::from_fn(|s| u32::from_le_bytes(steps[s]))
+    };
+    let (low, top) = (words(low), words(top));
+    std::array::from_fn(|s| (low[s] >> (4 * (t / 2)) & 0x0f0f_0f0f) | (top[s] >> (2 * t) & 0x0303_0303) << 4)
 }
