@@ -4,7 +4,7 @@ import { Caller } from './channel.js';
 import { orAborted } from './client.js';
 import { aborted, FanlightError, type FanlightErrorCode } from './errors.js';
 import { chooseBuild, chooseTransport, detectFeatures, type Features } from './features.js';
-import { judge, megabytes, type MemoryVerdict, type ShardBytes, SHARD_LIMIT } from './fit.js';
+import { judge, megabytes, type ShardBytes, SHARD_LIMIT } from './fit.js';
 import { compileEngine } from './module.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
 import type { KvType, MeasuredModel, StorageCalls, Use } from './protocol.js';
@@ -81,8 +81,7 @@ export async function canRun(source: ModelPart | readonly ModelPart[], options: 
   try {
     const features = detectFeatures();
     const use = useOf({ ...wanted, transport: chooseTransport(transport, features) }, features);
-    const measured = await measure(parts, use, signal);
-    return await verdictOf(measured, judge(measured, use.limits), cache);
+    return await fit(await measure(parts, use, signal), use, cache);
   } catch (error) {
     if (!(error instanceof FanlightError)) throw error;
     const limit = error.code === 'unsupported-browser' ? 'browser' : 'file';
@@ -107,7 +106,8 @@ export function useOf(
   return { threads, transport, cores, contextLength, kvType, limits: { shard: SHARD_LIMIT, total: wanted.memory ?? memory } };
 }
 
-async function measure(parts: readonly (string | Blob)[], use: Use, signal: AbortSignal | undefined) {
+/** What the headers of these files say. */
+export async function measure(parts: readonly (string | Blob)[], use: Use, signal: AbortSignal | undefined) {
   const engine = await compileEngine(chooseBuild('auto', detectFeatures()));
   const handle = spawnWorker();
   const worker = new Caller<StorageCalls>(handle.port);
@@ -121,11 +121,13 @@ async function measure(parts: readonly (string | Blob)[], use: Use, signal: Abor
   }
 }
 
-async function verdictOf(measured: MeasuredModel, memory: MemoryVerdict, cache: boolean): Promise<Fit> {
+/** Whether what was measured fits. Of the file, so many bytes `here` need no room in storage any more. */
+export async function fit(measured: MeasuredModel, use: Use, cache: boolean, here = 0): Promise<Fit> {
+  const memory = judge(measured, use.limits);
   const { fileBytes, isHere, shards } = measured;
   const [leader] = shards;
   if (!leader) throw new RangeError('a model has at least one shard');
-  const needed = isHere || !cache ? 0 : fileBytes;
+  const needed = isHere || !cache ? 0 : fileBytes - here;
   const available = await roomLeft();
   const model: FitModel = {
     name: leader.name,

@@ -7,9 +7,9 @@ import { measure } from './events.js';
 import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
 import { Model, type ModelInfo } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
-import { useOf } from './can-run.js';
 import { compileEngine, fetchConstraints } from './module.js';
-import type { Build, EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
+import { refuseWhatDoesNotFit, storeParts } from './parts.js';
+import type { Build, KvType } from './protocol.js';
 import { canShare, type Loaded, SharedHost } from './tabs.js';
 import { checkIntegrity, checkSource, type ModelPart } from './sources.js';
 
@@ -154,6 +154,11 @@ async function loadMending(plan: Plan, signal: AbortSignal): Promise<Loaded> {
   }
 }
 
+/** A refusal with numbers is better than the error of an allocation; another failure on the way there is not. */
+function preferred(error: unknown): void {
+  if (error instanceof FanlightError && error.code === 'out-of-memory') throw error;
+}
+
 /** What is stored is not what came: the cause says what was found. */
 class Damaged extends Error {}
 
@@ -175,9 +180,11 @@ async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise
 async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolean): Promise<Loaded> {
   const { features, build, contextLength, kvType, parts } = plan;
   const report = reporter(plan.onProgress);
-  const engine = await compileEngine(build);
   const began = performance.now();
-  const files = await storeParts(crew, plan, engine, mend, signal, report);
+  const compiling = compileEngine(build);
+  compiling.catch(() => {}); // heard where it is awaited
+  const files = await storeParts(crew, plan, compiling, { mend, signal, report });
+  const engine = await compiling;
   const stored = performance.now();
   measure('download', began, stored);
   const fileBytes = files.reduce((bytes, file) => bytes + file.length, 0);
@@ -188,8 +195,11 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     { engine, files, shards, transport, contextLength, kvType },
     { signal, onProgress: (loaded, total) => report({ phase: 'load', loaded, total, fromCache }) },
   );
-  const all = await opening.catch((error: unknown) => {
-    throw error instanceof FanlightError && error.code === 'integrity' ? new Damaged('', { cause: error }) : error;
+  const all = await opening.catch(async (error: unknown) => {
+    const { code } = error instanceof FanlightError ? error : {};
+    if (code === 'integrity') throw new Damaged('', { cause: error });
+    if (code === 'out-of-memory') await refuseWhatDoesNotFit(plan, signal).catch(preferred);
+    throw error;
   });
   measure('load', stored, performance.now());
   if (plan.constraints === 'load') fetchConstraints().catch(() => {}); // not waited for: most requests need none
@@ -220,39 +230,10 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   return { crew, info };
 }
 
-/** The parts, one after the other, into storage. A visitor's file stays where it is. */
-async function storeParts(
-  crew: Crew,
-  plan: Plan,
-  engine: EngineRef,
-  mend: boolean,
-  signal: AbortSignal,
-  report: Report,
-): Promise<StoredFile[]> {
-  const files: StoredFile[] = [];
-  let before = 0;
-  for (const [index, part] of plan.parts.entries()) {
-    if (part instanceof Blob) {
-      files.push({ kind: 'blob', blob: part, length: part.size, fromCache: true });
-    } else {
-      const isLast = index === plan.parts.length - 1;
-      const cache = plan.cache && /^https?:$/.test(part.protocol);
-      const onEvent = ({ loaded, total, fromCache, waiting }: StoreEvent) => {
-        const known = isLast && total !== undefined ? before + total : undefined;
-        report({ phase: waiting ? 'wait' : 'download', loaded: before + loaded, total: known, fromCache });
-      };
-      const use = plan.parts.length === 1 ? useOf(plan, plan.features) : undefined;
-      const params = { url: part.href, cache, sha256: plan.hashes[index], mend, engine, use };
-      files.push(await crew.leader.call('store', params, { signal, onEvent }));
-    }
-    before += files.at(-1)?.length ?? 0;
-  }
-  return files;
-}
-
 // ---- Progress --------------------------------------------------------------------------------------------------
 
-type Report = (step: Pick<Progress, 'phase' | 'loaded' | 'total' | 'fromCache'>) => void;
+/** Takes what is known of how far it is. */
+export type Report = (step: Pick<Progress, 'phase' | 'loaded' | 'total' | 'fromCache'>) => void;
 
 /** Speed is measured over the last seconds. */
 const WINDOW_MS = 4_000;

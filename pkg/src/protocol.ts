@@ -19,6 +19,8 @@ import type { Limits, Measured } from './fit.js';
 // ---- What the page asks of the storage worker ------------------------------------------------------------------
 
 export type StorageCalls = {
+  /** Where a URL's file is, if all of it is in storage. Needs no engine, so it can be asked while that is still compiled. */
+  find: { params: FindParams; result: StoredFile | undefined; event: never };
   /** Puts the file of a URL into storage, unless it is there, and says where. */
   store: { params: StoreParams; result: StoredFile; event: StoreEvent };
   /** What a model will weigh, by the headers of its files: of the network, of storage, or of the visitor. */
@@ -68,12 +70,15 @@ export interface MeasuredModel extends Measured {
   readonly isHere: boolean;
 }
 
-export interface StoreParams {
+export interface FindParams {
   readonly url: string;
-  /** Keep it for later visits. Without it, or where the browser has no storage, the bytes stay in memory. */
-  readonly cache: boolean;
   /** The SHA-256 that the file must have, in hexadecimal. */
   readonly sha256: string | undefined;
+}
+
+export interface StoreParams extends FindParams {
+  /** Keep it for later visits. Without it, or where the browser has no storage, the bytes stay in memory. */
+  readonly cache: boolean;
   /** Ends the download when the header says that the model, in this one file, cannot run here. */
   readonly use: Use | undefined;
   /** A stored file turned out to be damaged: look at each block, and fetch those that are. */

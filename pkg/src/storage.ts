@@ -9,7 +9,7 @@ import { defaultShards } from './features.js';
 import { type Division, Gate, measureAt } from './header.js';
 import { openIdb } from './idb.js';
 import { openOpfs } from './opfs.js';
-import type { Build, EngineRef, ListedFile, StorageCalls, StoredFile, StoreEvent, StoreParams, Use } from './protocol.js';
+import type { Build, EngineRef, FindParams, ListedFile, StorageCalls, StoredFile, StoreEvent, StoreParams, Use } from './protocol.js';
 import { checkRoom, type FileNote, hex, keyOf, readNote, SHELF, type Shelf } from './shelf.js';
 
 /** What storage needs of the world. Tests bring their own. */
@@ -28,6 +28,11 @@ export function openShelf(): Promise<Shelf | undefined> {
 /** Answers the page's calls about storage. */
 export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
   return {
+    find: (params, call) =>
+      guarded(call, async () => {
+        const shelf = await openShelf();
+        return shelf && findStored(shelf, await keyOf(params.url), params);
+      }),
     store: (params, call) =>
       guarded(call, async (watch) => {
         const shelf = params.cache ? await openShelf() : undefined;
@@ -152,7 +157,7 @@ async function storeOn(shelf: Shelf, job: Job): Promise<StoredFile> {
 }
 
 /** A stored file, whole, and with the hash that it should have. */
-async function findStored(shelf: Shelf, key: string, { url, sha256 }: Job): Promise<StoredFile | undefined> {
+async function findStored(shelf: Shelf, key: string, { url, sha256 }: FindParams): Promise<StoredFile | undefined> {
   const record = await readNote(shelf, key, 'record');
   if (record?.length === undefined || record.url !== url) return undefined;
   if (sha256 !== undefined && record.sha256 !== sha256) return undefined;

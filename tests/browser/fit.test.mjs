@@ -60,6 +60,33 @@ test('what does not fit is refused with the numbers that canRun says, before it 
   assert.ok(stored.bytes < tiny.length, `${stored.bytes} of ${tiny.length} were fetched`);
 });
 
+test('a split model, a stored one and a file of the visitor are refused likewise', async (t) => {
+  const [first = '', second = ''] = splitInTwo(tiny);
+  const folder = await folderOf(t, { 'tiny-00001-of-00002.gguf': first, 'tiny-00002-of-00002.gguf': second });
+  const server = await serve(t, { mounts: { split: folder } });
+  const lab = await Lab.open(await launch(t), server);
+  const refused = async (/** @type {any} */ options) => {
+    const { model } = await lab.get('canRun', { threads: 2, ...options });
+    const memory = model.peakBytes - 1;
+    const { reason } = await lab.get('canRun', { threads: 2, ...options, memory });
+    const error = await lab.fail('load', { threads: 2, ...options, memory });
+    assert.deepEqual([error.code, error.message], ['out-of-memory', reason]);
+  };
+  const split = '/split/tiny-00001-of-00002.gguf';
+  await refused({ source: split });
+  assert.deepEqual(await lab.get('models', ['list']), [], 'nothing of it was fetched');
+  // What no memory can hold is refused with numbers, too, whatever the limit.
+  const huge = { source: TINY, threads: 1, contextLength: 2 ** 24, kvType: 'f32' };
+  const { reason } = await lab.get('canRun', huge);
+  assert.match(reason, /contextLength/);
+  assert.equal((await lab.fail('load', huge)).message, reason);
+  await lab.load(TINY, { threads: 2 });
+  assert.equal((await lab.fail('load', huge)).message, reason);
+  await refused({ source: TINY });
+  await lab.page.setInputFiles('input', path.join(ROOT, TINY));
+  await refused({ file: true });
+});
+
 test('what the engine cannot run is said as well', async (t) => {
   const folder = await folderOf(t, {
     'page.gguf': '<!DOCTYPE html><html></html>',
