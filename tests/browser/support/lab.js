@@ -30,15 +30,18 @@ async function settle(work) {
   }
 }
 
-async function flipOnDisk(at, bit) {
+async function flipOnDisk(places) {
   const root = await navigator.storage.getDirectory();
   const folder = await root.getDirectoryHandle('fanlight');
   for await (const [name, handle] of folder) {
     if (!name.endsWith('.gguf')) continue;
-    const byte = new Uint8Array(await (await handle.getFile()).slice(at, at + 1).arrayBuffer());
-    byte[0] ^= 1 << bit;
+    const file = await handle.getFile();
     const writable = await handle.createWritable({ keepExistingData: true });
-    await writable.write({ type: 'write', position: at, data: byte });
+    for (const { at, bit } of places) {
+      const byte = new Uint8Array(await file.slice(at, at + 1).arrayBuffer());
+      byte[0] ^= 1 << bit;
+      await writable.write({ type: 'write', position: at, data: byte });
+    }
     await writable.close();
   }
 }
@@ -53,6 +56,9 @@ async function flipInDatabase(at, bit) {
   await done(blocks.put(block, key));
   database.close();
 }
+
+/** A batch of texts that differ. */
+const PARCELS = Array.from({ length: 200 }, (_, at) => `Parcel ${at} arrived ${at % 31} days late, and the box was open.`);
 
 const chosen = () => document.querySelector('input').files[0];
 
@@ -177,8 +183,12 @@ globalThis.lab = {
       const found = await Fanlight.models[name](...args.map((arg) => (arg === '<file>' ? chosen() : arg)));
       return name === 'export' ? found.map(({ size }) => size) : found;
     }),
-  /** Turns a bit of the only stored file. */
-  flip: ({ at, bit }) => settle(() => (navigator.storage?.getDirectory ? flipOnDisk(at, bit) : flipInDatabase(at, bit))),
+  /** Turns bits of the only stored file, each in another byte. */
+  flip: (places) =>
+    settle(async () => {
+      if (navigator.storage?.getDirectory) return flipOnDisk([places].flat());
+      for (const { at, bit } of [places].flat()) await flipInDatabase(at, bit);
+    }),
 
   /** Opens a session by this name, or calls one. What it saved stays here, by its name, and crosses as its size. */
   session: ({ name, call, params, from, damage }) =>
@@ -205,6 +215,7 @@ globalThis.lab = {
         load: () => Fanlight.load(source, { signal, threads: 2 }),
         prefill: () => model.completions.create({ prompt: 'The wind is passing by. '.repeat(340), max_tokens: 1 }, { signal }),
         decode: () => model.completions.create({ prompt: 'Fanlight', max_tokens: 400, ignore_eos: true }, { signal }),
+        classify: () => model.classify(PARCELS, ['delivery', 'billing', 'praise', 'other'], { signal }),
       }[stage];
       const work = begin();
       work.catch(() => {});
