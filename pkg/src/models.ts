@@ -9,7 +9,7 @@ import type { ListedFile, StorageCalls } from './protocol.js';
 import { checkSource, splitParts } from './sources.js';
 import { spawnWorker } from './spawn.js';
 
-/** A model in storage: one file, or all files of a model that is split over several. */
+/** A model in storage: one file, or all files of a model that is split over several, and the `mmproj` file beside it. */
 export interface StoredModel {
   /** The address that `Fanlight.load` takes; of a split model, that of its first file. */
   readonly url: string;
@@ -190,19 +190,25 @@ function urlsOf(url: string | URL): string[] {
   return checkSource(url).map((part) => (part instanceof URL ? part.href : ''));
 }
 
-/** Files as models: those of a split one together. */
+/** Files as models: those of a split one together, and what projects images for the only model of a folder with that model. */
 function group(files: readonly ListedFile[]): StoredModel[] {
-  const byFirst = new Map<string, Map<string, ListedFile>>();
-  const urlsByFirst = new Map<string, string[]>();
+  const entries = new Map<string, Entry>();
   for (const file of files) {
     const urls = splitParts(new URL(file.url)).map(({ href }) => href);
     const first = urls[0] ?? file.url;
-    urlsByFirst.set(first, urls);
-    byFirst.set(first, (byFirst.get(first) ?? new Map()).set(file.url, file));
+    const entry = entries.get(first) ?? { urls, files: new Map() };
+    entries.set(first, { ...entry, files: entry.files.set(file.url, file) });
   }
-  return [...byFirst].map(([url, parts]) => {
-    const urls = urlsByFirst.get(url) ?? [url];
-    const known = urls.flatMap((url) => parts.get(url) ?? []);
+  const projectors = [...entries.keys()].filter(isProjector);
+  for (const projector of projectors) {
+    const [model, another] = [...entries.keys()].filter((url) => !isProjector(url) && folderOf(url) === folderOf(projector));
+    const [from, to] = [entries.get(projector), entries.get(model ?? '')];
+    if (!from || !to || model === undefined || another !== undefined) continue; // whose it is, nobody can say
+    entries.delete(projector);
+    entries.set(model, { urls: [...to.urls, ...from.urls], files: new Map([...to.files, ...from.files]) });
+  }
+  return [...entries].map(([url, { urls, files }]) => {
+    const known = urls.flatMap((url) => files.get(url) ?? []);
     const lengths = known.map(({ length }) => length);
     const all = known.length === urls.length && lengths.every((length) => length !== undefined);
     return {
@@ -216,6 +222,21 @@ function group(files: readonly ListedFile[]): StoredModel[] {
       }),
     };
   });
+}
+
+/** The files that a model should have, and those of them that are here, by their addresses. */
+interface Entry {
+  readonly urls: readonly string[];
+  readonly files: Map<string, ListedFile>;
+}
+
+/** By its name, as its makers give it: `mmproj-F16.gguf`, `model.mmproj-q8_0.gguf`. */
+function isProjector(url: string): boolean {
+  return /(^|[-_.])mmproj[-_.][^/]*$/i.test(new URL(url).pathname.replace(/^.*\//, ''));
+}
+
+function folderOf(url: string): string {
+  return new URL('.', url).href;
 }
 
 async function isGguf(blob: Blob): Promise<boolean> {

@@ -125,6 +125,14 @@ test('models are listed, exported, removed and imported', async (t) => {
   assert.equal(imported.complete, true);
   assert.equal((await lab.load('https://models.example/tiny.gguf')).info.source, 'storage');
   assert.match(await lab.ask(QUESTION), ANSWER);
+
+  // What reads images for a model belongs to it, and goes with it.
+  const projector = 'https://models.example/mmproj-F16.gguf';
+  await lab.get('models', ['import', projector, '<file>']);
+  const [both, ...others] = await lab.get('models', ['list']);
+  assert.deepEqual([both.url, both.files.length, both.bytes, others], ['https://models.example/tiny.gguf', 2, 2 * tiny.length, []]);
+  await lab.get('models', ['remove', both.url]);
+  assert.deepEqual(await lab.get('models', ['list']), []);
 });
 
 test('an unfinished download is listed, and can be removed', async (t) => {
