@@ -154,11 +154,6 @@ async function loadMending(plan: Plan, signal: AbortSignal): Promise<Loaded> {
   }
 }
 
-/** A refusal with numbers is better than the error of an allocation; another failure on the way there is not. */
-function preferred(error: unknown): void {
-  if (error instanceof FanlightError && error.code === 'out-of-memory') throw error;
-}
-
 /** What is stored is not what came: the cause says what was found. */
 class Damaged extends Error {}
 
@@ -198,7 +193,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   const all = await opening.catch(async (error: unknown) => {
     const { code } = error instanceof FanlightError ? error : {};
     if (code === 'integrity') throw new Damaged('', { cause: error });
-    if (code === 'out-of-memory') await refuseWhatDoesNotFit(plan, signal).catch(preferred);
+    if (code === 'out-of-memory') await refuseWhatDoesNotFit(plan, signal);
     throw error;
   });
   measure('load', stored, performance.now());

@@ -2,7 +2,7 @@
 
 import { fit, measure, useOf } from './can-run.js';
 import type { Crew } from './client.js';
-import { FanlightError } from './errors.js';
+import { aborted, FanlightError } from './errors.js';
 import { defaultShards, type Features } from './features.js';
 import type { Report } from './load.js';
 import type { EngineRef, KvType, StoredFile, StoreEvent } from './protocol.js';
@@ -57,12 +57,17 @@ export async function storeParts(
   return files;
 }
 
-/** Throws when the model does not fit: with the numbers that `canRun` gives. */
+/**
+ * Throws when the model does not fit: with the numbers that `canRun` gives. What cannot be measured is left to the steps that
+ * follow, which say what is wrong with it, and can mend it.
+ */
 export async function refuseWhatDoesNotFit(plan: StorePlan, signal: AbortSignal, here = 0): Promise<void> {
   const parts = plan.parts.map((part) => (part instanceof URL ? part.href : part));
   const use = useOf(plan, plan.features);
-  const { runs, code, reason } = await fit(await measure(parts, use, signal), use, plan.cache, here);
-  if (!runs && code) throw new FanlightError(code, reason);
+  const measured = await measure(parts, use, signal).catch(() => undefined);
+  if (signal.aborted) throw aborted();
+  const verdict = measured && (await fit(measured, use, plan.cache, here));
+  if (verdict?.code) throw new FanlightError(verdict.code, verdict.reason);
 }
 
 function isLarge({ threads, transport, features, memory }: StorePlan, bytes: number): boolean {
