@@ -6,8 +6,9 @@
 //! twenty published templates with Jinja2 byte by byte.
 //!
 //! A template is untrusted code. It gets no input but its arguments, at most [`FUEL`] steps, a bounded depth of
-//! calls, and room for [`MAX_OUTPUT`] bytes. What is not bounded is a string that doubles itself: the engine below
-//! has no hook there, so such a template ends the worker it runs in, and nothing else.
+//! calls, and room for [`MAX_OUTPUT`] bytes. A string that doubles itself is bounded only by the memory that a request may
+//! take in the browser (`wasm`): the engine below has no hook there, so such a template ends the worker it runs in, and
+//! nothing else.
 //!
 //! How message text is told from markup: [`super::marking`].
 

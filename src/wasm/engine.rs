@@ -3,8 +3,10 @@
 //! `pkg/src/engine.ts` declares the same interface for TypeScript. Everything that crosses is small and plain; slices of
 //! activations do not cross: TypeScript reads and writes them in this module's memory, by address.
 
+use std::alloc::System;
 use std::rc::Rc;
 
+use cap::Cap;
 use js_sys::Error as JsError;
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
@@ -18,6 +20,23 @@ use crate::kernels::{Form, lanes};
 use crate::model::{Exchange, Options, Shard};
 use crate::session::{self, Event, Session};
 use crate::source::{self, ByteSource, Checked};
+
+/// What everything in this module's memory is taken from.
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Bytes that a request may take in memory while it is made ready. A chat template is a program out of the file: it has fuel for its
+/// steps, but a single one can make a long string twice as long.
+const ROOM: usize = 256 << 20;
+
+/// Does it with room for so much. What takes more traps, and ends this worker long before the page is short of memory.
+fn within_room<T>(work: impl FnOnce() -> T) -> T {
+    // Fails only where more than that is taken already.
+    let _ = MEMORY.set_limit(MEMORY.allocated().saturating_add(ROOM));
+    let done = work();
+    let _ = MEMORY.set_limit(usize::MAX);
+    done
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -166,12 +185,14 @@ impl Engine {
     /// Leader: how many tokens the prompt of a request has.
     #[wasm_bindgen(js_name = countPrompt)]
     pub fn count_prompt(&mut self, request: JsValue) -> std::result::Result<usize, JsValue> {
-        self.session.count_prompt(&from_js(request)?).map_err(to_js_error)
+        let request = from_js(request)?;
+        within_room(|| self.session.count_prompt(&request)).map_err(to_js_error)
     }
 
     /// Leader: begins a request ([`crate::session::Request`]).
     pub fn start(&mut self, request: JsValue) -> std::result::Result<(), JsValue> {
-        self.session.start(from_js(request)?).map_err(to_js_error)
+        let request = from_js(request)?;
+        within_room(|| self.session.start(request)).map_err(to_js_error)
     }
 
     /// The other shards: take part in the leader's next request.

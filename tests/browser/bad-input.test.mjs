@@ -1,8 +1,10 @@
 // What goes wrong gets its code and a message that helps; what was loaded before goes on working.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { test } from 'node:test';
-import { Lab, launch, serve, TINY } from './support/browser.mjs';
+import { Lab, launch, ROOT, serve, TINY } from './support/browser.mjs';
 import { folderOf, replaced, retyped, tinyModel } from './support/files.mjs';
 
 const messages = [{ role: 'user', content: 'What is Fanlight?' }];
@@ -89,6 +91,18 @@ test('a file with a broken template still goes on with texts', async (t) => {
   assert.equal((await lab.fail('chat', { messages })).code, 'template');
   const { usage } = await lab.get('complete', { prompt: 'Fanlight', max_tokens: 5 });
   assert.equal(usage.completion_tokens, 5);
+});
+
+test('a template that doubles a string ends its worker, soon and with a code, not the page', async (t) => {
+  const template = await readFile(path.join(ROOT, 'training/tiny_chat/template.jinja'), 'utf8').then((text) => text.trimEnd());
+  const bomb = "{% set b = namespace(s='0123456789') %}{% for i in range(99) %}{% set b.s = b.s ~ b.s %}{% endfor %}{{ b.s | length }}";
+  const folder = await folderOf(t, { 'bomb.gguf': replaced(await tinyModel(), template, bomb.padEnd(template.length)) });
+  const server = await serve(t, { mounts: { bad: folder } });
+  const lab = await Lab.open(await launch(t), server);
+  await lab.load('/bad/bomb.gguf', { threads: 2 });
+  assert.equal((await lab.fail('chat', { messages })).code, 'worker-crashed');
+  await lab.load(TINY);
+  assert.match(await lab.ask('What is Fanlight?'), /^Fanlight runs/);
 });
 
 test('browsers and options that do not go together', async (t) => {

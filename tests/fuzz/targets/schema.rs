@@ -2,18 +2,21 @@
 
 #![no_main]
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use fanlight::constrain::{Constraint, Grammar, Vocabulary};
+use fanlight::constrain::{Constraints, Grammar, Local};
+use fanlight::tokenizer::Tokenizer;
 use fanlight_fuzz::tokenizer;
 use libfuzzer_sys::fuzz_target;
 
 /// Tokens of one text.
 const MOST: usize = 24;
 
-fn vocabulary() -> &'static Vocabulary {
-    static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();
-    VOCABULARY.get_or_init(|| Vocabulary::new(&Arc::new(tokenizer("qwen2"))).expect("a vocabulary"))
+thread_local! {
+    static WORDS: (Arc<Tokenizer>, Local<Tokenizer>) = {
+        let tokenizer = Arc::new(tokenizer("qwen2"));
+        (Arc::clone(&tokenizer), Local::new(tokenizer))
+    };
 }
 
 fuzz_target!(|input: (u8, u64, &str)| {
