@@ -20,7 +20,7 @@ thread_local! {
 }
 
 fuzz_target!(|input: (u8, u64, &str)| {
-    let (kind, mut dice, text) = input;
+    let (kind, dice, text) = input;
     let grammar = match kind % 4 {
         0 => Grammar::Regex(text.to_owned()),
         1 => Grammar::Lark(text.to_owned()),
@@ -29,7 +29,11 @@ fuzz_target!(|input: (u8, u64, &str)| {
             Err(_) => return,
         },
     };
-    let Ok(mut constraint) = Constraint::new(vocabulary(), &grammar) else {
+    WORDS.with(|(tokenizer, constraints)| walk(tokenizer, constraints, &grammar, dice));
+});
+
+fn walk(tokenizer: &Tokenizer, constraints: &Local<Tokenizer>, grammar: &Grammar, mut dice: u64) {
+    let Ok(mut constraint) = constraints.begin(grammar) else {
         return;
     };
     for _ in 0..MOST {
@@ -37,9 +41,10 @@ fuzz_target!(|input: (u8, u64, &str)| {
             assert!(constraint.may_end());
             return;
         }
-        let forced = constraint.forced();
-        let Ok(allowed) = constraint.allowed() else { return };
-        let allowed: Vec<u32> = (0..vocabulary().len() as u32)
+        let (Ok(forced), Ok(allowed)) = (constraint.forced(), constraint.allowed()) else {
+            return;
+        };
+        let allowed: Vec<u32> = (0..tokenizer.len() as u32)
             .filter(|id| allowed[*id as usize / 32] >> (id % 32) & 1 == 1)
             .collect();
         if let Some(id) = forced.first() {
@@ -57,4 +62,4 @@ fuzz_target!(|input: (u8, u64, &str)| {
         }
     }
     constraint.ending(None, 64);
-});
+}
