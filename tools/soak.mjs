@@ -20,6 +20,8 @@ const HELP = `soak.mjs [WHAT…]: kills, aborts, flips, memory (all of them when
   --help          this text`;
 
 const BLOCK = 1 << 18;
+/** A busy machine starts a browser in its own time. */
+const PATIENCE_MS = 180_000;
 const QUESTION = 'What is Fanlight?';
 const ANSWER = /^Fanlight runs small open language models inside a web page\./;
 
@@ -62,7 +64,12 @@ async function withBrowser(work, mounts = {}) {
   const server = await serve(t, { mounts, isolated: true });
   const profile = await mkdtemp(path.join(tmpdir(), 'fanlight-soak-'));
   try {
-    await work(server, () => startEngine(profile, {}), profile);
+    const start = async () => {
+      const context = await startEngine(profile, { timeout: PATIENCE_MS });
+      context.setDefaultTimeout(PATIENCE_MS);
+      return context;
+    };
+    await work(server, start, profile);
   } finally {
     for (const end of after) await end();
     await rm(profile, { recursive: true, force: true, maxRetries: 5 });
@@ -89,7 +96,12 @@ async function kills(times = 200) {
       const lab = await Lab.open({ context }, server);
       const before = modelRequests(server).length;
       const loading = lab.call('load', { source: TINY }).catch(() => ({ value: undefined, error: undefined }));
-      const done = await Promise.race([loading, sleep(300 + random() * 2_500).then(() => undefined)]);
+      // From the first request on: what comes before is no download.
+      const asked = async () => {
+        while (modelRequests(server).length === before) await sleep(10);
+        await sleep(random() * 2_500);
+      };
+      const done = await Promise.race([loading, asked().then(() => undefined)]);
       const first = modelRequests(server)[before];
       if (first && stored >= BLOCK && first.headers.range === undefined) fromZero += 1;
       if (done?.value) {
