@@ -77,8 +77,8 @@ fn packed_bytes<G: Kernels>(rows: usize, cols: usize) -> u64 {
 /// How many rows of this type are interleaved with one another.
 pub fn group_rows(ty: Type) -> usize {
     match ty {
-        Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K => 8,
-        Type::Q8_0 | Type::Q6K => 4,
+        Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K | Type::Q6K => 8,
+        Type::Q8_0 => 4,
         _ => 1,
     }
 }

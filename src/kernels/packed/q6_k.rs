@@ -7,9 +7,9 @@ use crate::quant::k::BlockQ6K;
 use super::codes::four_of;
 use super::{Group, bytes, half};
 
-/// Four rows of a super-block: `d * scale * (code - 32)`.
+/// Eight rows of a super-block: `d * scale * (code - 32)`.
 ///
-/// The four steps of a sub-block take three vectors, the fourth step in the top bits of the others:
+/// The four steps of a sub-block take three vectors of each quad, the fourth step in the top bits of the others:
 ///
 /// ```text
 /// bit        7 6                5 4 3 2 1 0
@@ -21,40 +21,40 @@ use super::{Group, bytes, half};
 #[repr(C)]
 pub struct GroupQ6K {
     /// The scales of the scales.
-    pub d: [f32; 4],
-    /// The scales: `[sub-block][row]`.
-    pub scales: [[i8; 4]; 16],
-    /// The codes: `[sub-block][vector]`.
-    pub codes: [[[u8; 16]; 3]; 16],
+    pub d: [f32; 8],
+    /// The scales, bytes with a sign: `[sub-block][row]`.
+    pub scales: [[u8; 8]; 16],
+    /// The codes: `[sub-block][quad][vector]`.
+    pub codes: [[[[u8; 16]; 3]; 2]; 16],
 }
 
-const _: () = assert!(size_of::<GroupQ6K>() == 848);
+const _: () = assert!(size_of::<GroupQ6K>() == 1696);
 
 impl Group for GroupQ6K {
-    const ROWS: usize = 4;
+    const ROWS: usize = 8;
     const LEN: usize = 256;
     const ZERO: Self = GroupQ6K {
-        d: [0.0; 4],
-        scales: [[0; 4]; 16],
-        codes: [[[0; 16]; 3]; 16],
+        d: [0.0; 8],
+        scales: [[0; 8]; 16],
+        codes: [[[[0; 16]; 3]; 2]; 16],
     };
 
     fn put(&mut self, row: usize, block: &[u8]) {
         self.d[row] = half(block, offset_of!(BlockQ6K, d));
         let scales: &[u8; 16] = bytes(block, offset_of!(BlockQ6K, scales));
-        for (j, vectors) in self.codes.iter_mut().enumerate() {
-            self.scales[j][row] = scales[j] as i8;
+        for (j, quads) in self.codes.iter_mut().enumerate() {
+            self.scales[j][row] = scales[j];
             let steps = read(block, j);
-            for (v, vector) in vectors.iter_mut().enumerate() {
+            for (v, vector) in quads[row / 4].iter_mut().enumerate() {
                 let top = steps[3] >> (2 * v) & 0x0303_0303;
-                *four_of(vector, row) = (steps[v] | top << 6).to_le_bytes();
+                *four_of(vector, row % 4) = (steps[v] | top << 6).to_le_bytes();
             }
         }
     }
 
     fn get(&self, row: usize, out: &mut [f32]) {
         for (j, out) in out.chunks_mut(16).enumerate() {
-            let scale = self.d[row] * f32::from(self.scales[j][row]);
+            let scale = self.d[row] * f32::from(self.scales[j][row] as i8);
             let codes = self.codes(row, j);
             out.iter_mut()
                 .zip(codes)
@@ -67,7 +67,7 @@ impl GroupQ6K {
     /// The codes of sub-block `j` of one row.
     pub fn codes(&self, row: usize, j: usize) -> [u8; 16] {
         std::array::from_fn(|k| {
-            let byte = |v: usize| self.codes[j][v][row * 4 + k % 4];
+            let byte = |v: usize| self.codes[j][row / 4][v][row % 4 * 4 + k % 4];
             match k / 4 {
                 3 => byte(0) >> 6 | byte(1) >> 6 << 2 | byte(2) >> 6 << 4,
                 step => byte(step) & 63,

@@ -6,7 +6,7 @@ use crate::kernels::packed::GroupQ6K;
 /// One vector in eight bits times all rows: integers exactly, floats once per 32 values.
 pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
     for (r, out) in out.iter_mut().enumerate() {
-        let (row, r) = (&groups[r / 4 * per_row..][..per_row], r % 4);
+        let (row, r) = (&groups[r / 8 * per_row..][..per_row], r % 8);
         let mut total = 0.0;
         for (group, x) in row.iter().zip(x) {
             let mut sum = 0.0;
@@ -22,7 +22,7 @@ pub fn vector8(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32
 /// One vector in twelve bits times all rows: integers exactly, floats once per super-block.
 pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f32]) {
     for (r, out) in out.iter_mut().enumerate() {
-        let (row, r) = (&groups[r / 4 * per_row..][..per_row], r % 4);
+        let (row, r) = (&groups[r / 8 * per_row..][..per_row], r % 8);
         let mut total = 0.0;
         for (group, x) in row.iter().zip(x) {
             let sum: i32 = (0..8).map(|j| products(group, r, j, x.blocks[j].values())).sum();
@@ -41,7 +41,7 @@ fn products(group: &GroupQ6K, r: usize, j: usize, x: [i32; 32]) -> i32 {
             .zip(&x[16 * h..])
             .map(|(&code, x)| (i32::from(code) - 32) * x)
             .sum();
-        sum * i32::from(group.scales[2 * j + h][r])
+        sum * i32::from(group.scales[2 * j + h][r] as i8)
     };
     half(0) + half(1)
 }

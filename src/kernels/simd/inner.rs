@@ -18,11 +18,14 @@ pub trait Summing {
     /// What a sum starts with, given in pairs of 16-bit lanes.
     fn start(pairs: V128) -> V128;
 
-    /// A weight for each row, given twice as 16-bit lanes.
-    fn weight(pairs: V128) -> V128;
+    /// The weights of both quads of eight rows, given as 16-bit lanes.
+    fn weights(rows: V128) -> [V128; 2];
 
     /// A sum of steps times the weights of the rows.
     fn weigh(sum: V128, weight: V128) -> V128;
+
+    /// `total` and a sum of steps times the weights of the rows.
+    fn weigh_and_add(total: V128, sum: V128, weight: V128) -> V128;
 
     /// A sum of steps times 1.
     fn widen(sum: V128) -> V128;
@@ -57,13 +60,18 @@ impl Summing for Pairs {
     }
 
     #[inline(always)]
-    fn weight(pairs: V128) -> V128 {
-        pairs
+    fn weights(rows: V128) -> [V128; 2] {
+        twice(rows)
     }
 
     #[inline(always)]
     fn weigh(sum: V128, weight: V128) -> V128 {
         i32x4_dot_i16x8(sum, weight)
+    }
+
+    #[inline(always)]
+    fn weigh_and_add(total: V128, sum: V128, weight: V128) -> V128 {
+        i32x4_add(total, i32x4_dot_i16x8(sum, weight))
     }
 
     #[inline(always)]
@@ -99,13 +107,18 @@ impl Summing for Fours {
     }
 
     #[inline(always)]
-    fn weight(pairs: V128) -> V128 {
-        f32x4_convert_i32x4(i32x4_shr(pairs, 16))
+    fn weights(rows: V128) -> [V128; 2] {
+        [i32x4_extend_low_i16x8(rows), i32x4_extend_high_i16x8(rows)].map(f32x4_convert_i32x4)
     }
 
     #[inline(always)]
     fn weigh(sum: V128, weight: V128) -> V128 {
         f32x4_mul(f32x4_convert_i32x4(sum), weight)
+    }
+
+    #[inline(always)]
+    fn weigh_and_add(total: V128, sum: V128, weight: V128) -> V128 {
+        madd(f32x4_convert_i32x4(sum), weight, total)
     }
 
     #[inline(always)]
@@ -313,6 +326,19 @@ impl Product for Fives {
             or(or(bits(v[2], 5, 7), bits(v[3], 4, 8)), bits(v[4], 3, 16)),
         ]
     }
+}
+
+/// Both quads of eight floats.
+#[inline(always)]
+pub fn quads(floats: &[f32; 8]) -> [V128; 2] {
+    let (quads, _) = floats.as_chunks();
+    [load_f32(&quads[0]), load_f32(&quads[1])]
+}
+
+/// Eight lanes of 16 bits, each twice.
+#[inline(always)]
+pub fn twice(lanes: V128) -> [V128; 2] {
+    [interleave_low_16(lanes, lanes), interleave_high_16(lanes, lanes)]
 }
 
 /// The sixteen codes of a vector as 16-bit lanes: the even ones, then the odd ones.

@@ -13,28 +13,18 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::{BlockK, GroupK};
 
 use super::drive::{self, Hidden, Tile};
-use super::inner::{Product, Summing, products8, products16, step16, wide_codes};
+use super::inner::{Product, Summing, products8, products16, quads, step16, twice, wide_codes};
 
-/// Which bytes of eight scales are twice, as 16-bit lanes, those of rows 0 to 3 and 4 to 7. 128 gives a zero.
-const TWICE: [[u8; 16]; 2] = [
-    [0, 128, 0, 128, 1, 128, 1, 128, 2, 128, 2, 128, 3, 128, 3, 128],
-    [4, 128, 4, 128, 5, 128, 5, 128, 6, 128, 6, 128, 7, 128, 7, 128],
-];
-
-/// The scales of each quad's rows, each twice, as 16-bit lanes.
+/// The scales of eight rows as 16-bit lanes. They have six bits, so no sign.
 #[inline(always)]
-fn twice(scales: &[u8; 8]) -> [V128; 2] {
-    let scales = load_low_64(scales);
-    [
-        i8x16_swizzle(scales, load_u8(&TWICE[0])),
-        i8x16_swizzle(scales, load_u8(&TWICE[1])),
-    ]
+fn rows(scales: &[u8; 8]) -> V128 {
+    load_extend_i8(scales)
 }
 
 /// The scales of each quad's rows as 32-bit lanes.
 #[inline(always)]
 fn wide(scales: &[u8; 8]) -> [V128; 2] {
-    let scales = i16x8_extend_low_u8x16(load_low_64(scales));
+    let scales = rows(scales);
     [i32x4_extend_low_i16x8(scales), i32x4_extend_high_i16x8(scales)]
 }
 
@@ -59,13 +49,6 @@ fn subtract_minimums(total: V128, dmin: V128, minimums: V128, sums: &Sums) -> V1
     madd(f32x4_convert_i32x4(minimums), scale, total)
 }
 
-/// Both quads of eight floats.
-#[inline(always)]
-fn quads(floats: &[f32; 8]) -> [V128; 2] {
-    let (quads, _) = floats.as_chunks();
-    [load_f32(&quads[0]), load_f32(&quads[1])]
-}
-
 /// One vector in eight bits times all rows.
 #[inline(never)]
 pub fn vector8<C: Product + BlockK, S: Summing>(
@@ -87,7 +70,7 @@ pub fn vector8<C: Product + BlockK, S: Summing>(
                 let mut sums = [f32x4_splat(0.0); 2];
                 for j in 0..n.blocks {
                     let block = &x.blocks[j];
-                    let weights = twice(&group.scales[j]).map(S::weight);
+                    let weights = S::weights(rows(&group.scales[j]));
                     let weigh = |q: usize, sum: V128| S::weigh(sum, weights[q]);
                     let products = group.codes[j].sums8::<S>(block, zero, weigh, masks, n);
                     let scale = load_splat_f32(&block.scale);
@@ -218,7 +201,7 @@ impl<C: Product + BlockK, S: Summing, const Q: usize, const T: usize> Tile<Q, T>
         let [group] = groups else { return };
         panel.scales.unpack(slot, group);
         for j in 0..8 {
-            let weights = twice(&group.scales[j]).map(S::weight);
+            let weights = S::weights(rows(&group.scales[j]));
             for q in 0..2 {
                 panel.weights[j][2 * slot + q] = weights[q];
                 for (s, codes) in group.codes[j].unpack8(q).into_iter().enumerate() {
@@ -283,7 +266,7 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch16
         let [group] = groups else { return };
         panel.scales.unpack(slot, group);
         for j in 0..8 {
-            let scales = twice(&group.scales[j]);
+            let scales = twice(rows(&group.scales[j]));
             for q in 0..2 {
                 for (s, codes) in group.codes[j].unpack8(q).into_iter().enumerate() {
                     for (p, codes) in wide_codes(codes).into_iter().enumerate() {

@@ -11,32 +11,10 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::GroupQ6K;
 
 use super::drive::{self, Hidden, Tile, hidden_splat};
-use super::inner::{Summing, products16, step16, wide_codes};
+use super::inner::{Summing, products16, quads, step16, twice, wide_codes};
 
 /// How many steps of four values can be summed in 16 bits: 2 * 2 products * 63 * 127 = 32,004.
 const STEPS: usize = 2;
-
-/// Which bytes of two times four scales become the high bytes of 16-bit lanes, twice each. 128 gives a zero.
-const TWICE: [[u8; 16]; 2] = [
-    [128, 0, 128, 0, 128, 1, 128, 1, 128, 2, 128, 2, 128, 3, 128, 3],
-    [128, 4, 128, 4, 128, 5, 128, 5, 128, 6, 128, 6, 128, 7, 128, 7],
-];
-
-/// The scales of two sub-blocks, each twice, as 16-bit lanes.
-#[inline(always)]
-fn twice(scales: &[[i8; 4]; 2]) -> [V128; 2] {
-    let scales = load_low_64(&eight(scales));
-    TWICE.map(|index| i16x8_shr(i8x16_swizzle(scales, load_u8(&index)), 8))
-}
-
-#[inline(always)]
-fn eight(scales: &[[i8; 4]; 2]) -> [u8; 8] {
-    scales
-        .as_flattened()
-        .first_chunk::<8>()
-        .expect("two times four")
-        .map(|scale| scale as u8)
-}
 
 /// The four steps of a sub-block, one code per byte.
 #[inline(always)]
@@ -61,32 +39,48 @@ fn unpack(vectors: &[[u8; 16]; 3], low: V128, top: V128) -> [V128; 4] {
 pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, 1, x, out, |[total], group, x, _| {
-        for group in group {
-            let mut sum = f32x4_splat(0.0);
-            for j in 0..n.blocks {
-                let block = &x.blocks[j];
-                let (x, _) = block.codes.as_chunks();
-                let weights = twice(&group.scales.as_chunks().0[j]).map(S::weight);
-                let mut products = i32x4_splat(0);
-                for h in 0..2 {
-                    let codes = unpack(&group.codes[2 * j + h], low, top);
-                    let mut sum = S::start(load_splat_i16x2(&block.minus_16[h]));
-                    for s in 0..4 {
-                        // The start does not fit into 16 bits beside two steps, nor do four steps.
-                        if s % S::steps(STEPS, 4) == 0 && S::steps(STEPS, 4) < 4 {
-                            products = S::add(products, S::weigh(sum, weights[h]));
-                            sum = i32x4_splat(0);
+    drive::vector(
+        groups,
+        per_row,
+        1,
+        x,
+        out,
+        |totals: &mut [V128; 2], group, x, _| {
+            for group in group {
+                let mut sums = [f32x4_splat(0.0); 2];
+                for j in 0..n.blocks {
+                    let block = &x.blocks[j];
+                    let (x, _) = block.codes.as_chunks();
+                    let mut products = [i32x4_splat(0); 2];
+                    for h in 0..2 {
+                        let weights = S::weights(load_extend_i8(&group.scales[2 * j + h]));
+                        let start = S::start(load_splat_i16x2(&block.minus_16[h]));
+                        for q in 0..2 {
+                            let codes = unpack(&group.codes[2 * j + h][q], low, top);
+                            let mut sum = start;
+                            for s in 0..4 {
+                                // The start does not fit into 16 bits beside two steps, nor do four steps.
+                                if s % S::steps(STEPS, 4) == 0 && S::steps(STEPS, 4) < 4 {
+                                    products[q] = S::weigh_and_add(products[q], sum, weights[q]);
+                                    sum = i32x4_splat(0);
+                                }
+                                sum = S::step(sum, load_splat_i8x4(&x[4 * h + s]), codes[s]);
+                            }
+                            products[q] = S::weigh_and_add(products[q], sum, weights[q]);
                         }
-                        sum = S::step(sum, load_splat_i8x4(&x[4 * h + s]), codes[s]);
                     }
-                    products = S::add(products, S::weigh(sum, weights[h]));
+                    let scale = load_splat_f32(&block.scale);
+                    for q in 0..2 {
+                        sums[q] = madd(S::float(products[q]), scale, sums[q]);
+                    }
                 }
-                sum = madd(S::float(products), load_splat_f32(&block.scale), sum);
+                let d = quads(&group.d);
+                for q in 0..2 {
+                    totals[q] = madd(sums[q], d[q], totals[q]);
+                }
             }
-            *total = madd(sum, load_f32(&group.d), *total);
-        }
-    });
+        },
+    );
 }
 
 /// One vector in twelve bits times all rows.
@@ -94,29 +88,42 @@ pub fn vector8<S: Summing>(groups: &[GroupQ6K], per_row: usize, x: &[Super8], ou
 pub fn vector16(groups: &[GroupQ6K], per_row: usize, x: &[Super16], out: &mut [f32]) {
     let n = Hidden::numbers();
     let (low, top) = (hidden_splat(0x3f), hidden_splat(0xc0));
-    drive::vector(groups, per_row, 1, x, out, |[total], group, x, _| {
-        for group in group {
-            // 256 * 32 * 128 * 2047 < 2^31.
-            let mut sum = i32x4_splat(0);
-            for j in 0..n.blocks {
-                let block = &x.blocks[j];
-                let scales = load_extend_i8(&eight(&group.scales.as_chunks().0[j]));
-                let scales = [i32x4_extend_low_i16x8(scales), i32x4_extend_high_i16x8(scales)];
-                for h in 0..2 {
-                    let codes = unpack(&group.codes[2 * j + h], low, top);
-                    let mut products = load_splat_i32(&block.minus_32[h]);
-                    for (s, codes) in codes.into_iter().enumerate() {
-                        let [even, odd] = wide_codes(codes);
-                        products = step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s]), even);
-                        products = step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s + 1]), odd);
+    drive::vector(
+        groups,
+        per_row,
+        1,
+        x,
+        out,
+        |totals: &mut [V128; 2], group, x, _| {
+            for group in group {
+                // 256 * 32 * 128 * 2047 < 2^31.
+                let mut sums = [i32x4_splat(0); 2];
+                for j in 0..n.blocks {
+                    let block = &x.blocks[j];
+                    for h in 0..2 {
+                        let scales = load_extend_i8(&group.scales[2 * j + h]);
+                        let scales = [i32x4_extend_low_i16x8(scales), i32x4_extend_high_i16x8(scales)];
+                        for q in 0..2 {
+                            let codes = unpack(&group.codes[2 * j + h][q], low, top);
+                            let mut products = load_splat_i32(&block.minus_32[h]);
+                            for (s, codes) in codes.into_iter().enumerate() {
+                                let [even, odd] = wide_codes(codes);
+                                products =
+                                    step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s]), even);
+                                products =
+                                    step16(products, load_splat_i16x2(&block.codes[8 * h + 2 * s + 1]), odd);
+                            }
+                            sums[q] = i32x4_add(sums[q], i32x4_mul(products, scales[q]));
+                        }
                     }
-                    sum = i32x4_add(sum, i32x4_mul(products, scales[h]));
+                }
+                let (d, scale) = (quads(&group.d), load_splat_f32(&x.blocks[0].scale));
+                for q in 0..2 {
+                    totals[q] = madd(f32x4_convert_i32x4(sums[q]), f32x4_mul(d[q], scale), totals[q]);
                 }
             }
-            let d = f32x4_mul(load_f32(&group.d), load_splat_f32(&x.blocks[0].scale));
-            *total = madd(f32x4_convert_i32x4(sum), d, *total);
-        }
-    });
+        },
+    );
 }
 
 /// Codes as bytes.
@@ -152,12 +159,16 @@ impl<S: Summing, const Q: usize, const T: usize> Tile<Q, T> for Batch8<S> {
     fn unpack(panel: &mut Panel8<Q>, slot: usize, groups: &[GroupQ6K]) {
         let [group] = groups else { return };
         let (low, top) = (i8x16_splat(0x3f), i8x16_splat(-64));
-        panel.d[slot] = load_f32(&group.d);
-        for j in 0..8 {
-            let weights = twice(&group.scales.as_chunks().0[j]).map(S::weight);
-            for h in 0..2 {
-                panel.weights[j][h][slot] = weights[h];
-                for (s, codes) in unpack(&group.codes[2 * j + h], low, top).into_iter().enumerate() {
+        let d = quads(&group.d);
+        for q in 0..2 {
+            let slot = 2 * slot + q;
+            panel.d[slot] = d[q];
+            for (j, h) in (0..16).map(|i| (i / 2, i % 2)) {
+                panel.weights[j][h][slot] = S::weights(load_extend_i8(&group.scales[2 * j + h]))[q];
+                for (s, codes) in unpack(&group.codes[2 * j + h][q], low, top)
+                    .into_iter()
+                    .enumerate()
+                {
                     panel.codes[j][4 * h + s][slot] = codes;
                 }
             }
@@ -214,7 +225,7 @@ fn weigh_all<S: Summing, const Q: usize, const N: usize>(
 ) {
     for q in 0..Q {
         for t in 0..N {
-            products[t][q] = S::add(products[t][q], S::weigh(sums[t][q], weights[q]));
+            products[t][q] = S::weigh_and_add(products[t][q], sums[t][q], weights[q]);
         }
     }
 }
@@ -250,13 +261,18 @@ impl<const Q: usize, const T: usize> Tile<Q, T> for Batch16 {
         let [group] = groups else { return };
         let (low, top) = (i8x16_splat(0x3f), i8x16_splat(-64));
         let offset = i16x8_splat(32);
-        panel.d[slot] = load_f32(&group.d);
-        for j in 0..8 {
-            let scales = twice(&group.scales.as_chunks().0[j]);
-            for h in 0..2 {
-                for (s, codes) in unpack(&group.codes[2 * j + h], low, top).into_iter().enumerate() {
+        let d = quads(&group.d);
+        for q in 0..2 {
+            let slot = 2 * slot + q;
+            panel.d[slot] = d[q];
+            for (j, h) in (0..16).map(|i| (i / 2, i % 2)) {
+                let scales = twice(load_extend_i8(&group.scales[2 * j + h]))[q];
+                for (s, codes) in unpack(&group.codes[2 * j + h][q], low, top)
+                    .into_iter()
+                    .enumerate()
+                {
                     for (p, codes) in wide_codes(codes).into_iter().enumerate() {
-                        let weights = i16x8_mul(i16x8_sub(codes, offset), scales[h]);
+                        let weights = i16x8_mul(i16x8_sub(codes, offset), scales);
                         panel.codes[j][8 * h + 2 * s + p][slot] = weights;
                     }
                 }
