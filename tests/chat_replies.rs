@@ -8,24 +8,15 @@ use serde_json::json;
 const THINK: Option<Reasoning> = Some(FAMILIES[2]);
 const GEMMA: Option<Reasoning> = Some(FAMILIES[0]);
 
-fn add(whole: &mut Delta, delta: Delta) {
-    whole.content += &delta.content;
-    whole.reasoning += &delta.reasoning;
-    whole.tool_calls.extend(delta.tool_calls);
-    whole.malformed_tool_call |= delta.malformed_tool_call;
-}
-
 /// The whole reply when `text` arrives in pieces of `size` characters.
 fn parse(options: &ReplyOptions, text: &str, size: usize) -> Delta {
     let mut parser = ReplyParser::new(options.clone());
     let mut whole = Delta::default();
     let chars: Vec<char> = text.chars().collect();
     for piece in chars.chunks(size) {
-        let delta = parser.push(&piece.iter().collect::<String>());
-        add(&mut whole, delta);
+        whole.join(parser.push(&piece.iter().collect::<String>()));
     }
-    let delta = parser.finish();
-    add(&mut whole, delta);
+    whole.join(parser.finish());
     whole
 }
 

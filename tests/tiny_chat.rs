@@ -88,9 +88,7 @@ fn replies_decode_and_parse_as_recorded() {
         let options = ReplyOptions::for_prompt(&template, &input(&chat)).unwrap();
         let mut parser = ReplyParser::new(options);
         let mut got = parser.push(&reply);
-        let rest = parser.finish();
-        got.content += &rest.content;
-        got.tool_calls.extend(rest.tool_calls);
+        got.join(parser.finish());
         assert_eq!(as_message(&got), chat["message"], "{name}");
     }
 }

@@ -121,10 +121,7 @@ fn parse(options: &ReplyOptions, pieces: &[&str]) -> Delta {
     let mut whole = Delta::default();
     let deltas: Vec<Delta> = pieces.iter().map(|piece| parser.push(piece)).collect();
     for delta in deltas.into_iter().chain([parser.finish()]) {
-        whole.content += &delta.content;
-        whole.reasoning += &delta.reasoning;
-        whole.tool_calls.extend(delta.tool_calls);
-        whole.malformed_tool_call |= delta.malformed_tool_call;
+        whole.join(delta);
     }
     whole
 }
@@ -271,6 +268,124 @@ fn a_template_that_prints_no_calls_gets_them_as_the_model_writes_them() {
     let delta = reply(&options_for(&template, case), turn);
     assert_eq!(calls(&delta), calls_of(&case["messages"][1]));
     assert_eq!(delta.content, "Let me look.");
+}
+
+/// Name, then the arguments, as they appear while a text is written character by character.
+fn appearing(options: &ReplyOptions, text: &str) -> Vec<String> {
+    let mut parser = ReplyParser::new(options.clone());
+    let mut seen: Vec<String> = Vec::new();
+    let mut pieces = |delta: Delta| {
+        for call in delta.tool_calls {
+            if !call.id.is_empty() {
+                seen.push(format!("{}:{}", call.index, call.name));
+            }
+            if !call.arguments.is_empty() {
+                seen.push(call.arguments);
+            }
+            if call.malformed {
+                seen.push(format!("not {}", call.index));
+            }
+        }
+    };
+    for c in text.chars() {
+        pieces(parser.push(&c.to_string()));
+    }
+    pieces(parser.finish());
+    seen
+}
+
+#[test]
+fn a_call_appears_as_it_is_written() {
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {
+        "a": {"type": "string"}, "n": {"type": "integer"}}}}}]);
+    let cases: &[(Format, &str, &[&str])] = &[
+        // JSON as it is written, without the white space between its parts.
+        (
+            Format::Hermes,
+            "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x y\", \"n\": 12}}\n</tool_call>",
+            &[
+                "0:f", "{", "\"", "a", "\"", ":", "\"", "x", " ", "y", "\"", ",", "\"", "n", "\"", ":", "12",
+                "}",
+            ],
+        ),
+        // Otherwise each argument when it is whole.
+        (
+            Format::QwenXml,
+            "<tool_call>\n<function=f>\n<parameter=a>\nx\ny\n</parameter>\n<parameter=n>\n3\n</parameter>\n</function>\n\
+             </tool_call>",
+            &["0:f", "{\"a\":\"x\\ny\"", ",\"n\":3", "}"],
+        ),
+        (
+            Format::Gemma,
+            "<|tool_call>call:f{a:<|\"|>x<|\"|>,n:3,o:{b:[1]}}<tool_call|>",
+            &["0:f", "{\"a\":\"x\"", ",\"n\":3", ",\"o\":{\"b\":[1]}", "}"],
+        ),
+        (
+            Format::Mistral,
+            "[TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]g[ARGS]{}",
+            &["0:f", "{", "\"", "a", "\"", ":", "1}", "1:g", "{", "}"],
+        ),
+        (
+            Format::Llama,
+            "{\"name\": \"f\", \"parameters\": {\"n\": 1}}",
+            &["0:f", "{", "\"", "n", "\"", ":", "1", "}"],
+        ),
+        // The first call of a list; the others with the end of the list.
+        (
+            Format::Lfm,
+            "<|tool_call_start|>[f(a='x', n=3), g(n=1)]<|tool_call_end|>",
+            &["0:f", "{\"a\":\"x\"", ",\"n\":3", "}", "1:g", "{\"n\":1}"],
+        ),
+        (
+            Format::Nemotron,
+            "<TOOLCALL>[{\"name\": \"f\", \"arguments\": {\"n\": 1}}, {\"name\": \"g\", \"arguments\": {}}]</TOOLCALL>",
+            &["0:f", "{", "\"", "n", "\"", ":", "1", "}", "1:g", "{}"],
+        ),
+        // An id that comes last: nothing is told before.
+        (
+            Format::Mistral,
+            "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"n\": 1}, \"id\": \"abc123XYZ\"}]",
+            &["0:f", "{\"n\":1}"],
+        ),
+        // What was no call is taken back, its last bracket never told, and its index is not used again.
+        (
+            Format::Mistral,
+            "[TOOL_CALLS]f[ARGS]{\"a\": x}[TOOL_CALLS]g[ARGS]{}",
+            &["0:f", "{", "\"", "a", "\"", ":", "not 0", "1:g", "{", "}"],
+        ),
+        (
+            Format::Hermes,
+            "<tool_call>{\"name\": \"f\", \"arguments\": {}, \"name\": \"g\"}</tool_call>",
+            &["0:f", "{", "not 0"],
+        ),
+        (
+            Format::QwenXml,
+            "<tool_call>\n<function=f>\n<parameter=n>\n3\n</parameter>\n",
+            &["0:f", "{\"n\":3", "not 0"],
+        ),
+        // Code that is no call is not told at all.
+        (Format::Llama, "<|python_tag|>print(1)", &[]),
+    ];
+    for (format, text, expected) in cases {
+        let options = ReplyOptions {
+            tool_format: Some(*format),
+            tools: Some(tools.clone()),
+            ..ReplyOptions::default()
+        };
+        assert_eq!(appearing(&options, text), *expected, "{text}");
+        reply(&options, text);
+    }
+    // Among thoughts, only what turned out to be a call.
+    let options = ReplyOptions {
+        reasoning: Some(REASONING[2]),
+        reasoning_open: true,
+        tool_format: Some(Format::Hermes),
+        ..ReplyOptions::default()
+    };
+    let call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}";
+    let talk = format!("Say {call}, or not.</think>\n");
+    assert_eq!(appearing(&options, &talk), [""; 0]);
+    assert_eq!(appearing(&options, &format!("{call}</tool_call>")), ["0:f", "{}"]);
 }
 
 #[test]
@@ -444,6 +559,22 @@ fn what_is_no_call_stays_text_and_is_flagged() {
     assert_ne!(delta.tool_calls[0].id, delta.tool_calls[1].id);
 }
 
+/// Whoever joins the pieces and does not look at `malformed` finds text that does not parse.
+fn arguments_of_calls_taken_back_are_no_json(options: &ReplyOptions, text: &str) {
+    let mut parser = ReplyParser::new(options.clone());
+    let mut deltas: Vec<Delta> = text.chars().map(|c| parser.push(&c.to_string())).collect();
+    deltas.push(parser.finish());
+    let pieces = || deltas.iter().flat_map(|delta| &delta.tool_calls);
+    for taken_back in pieces().filter(|piece| piece.malformed) {
+        let same = pieces().filter(|piece| piece.index == taken_back.index);
+        let joined: String = same.map(|piece| piece.arguments.as_str()).collect();
+        assert!(
+            serde_json::from_str::<Value>(&joined).is_err(),
+            "{text:?}: {joined}"
+        );
+    }
+}
+
 /// Texts that are almost calls: characters lost, doubled, moved, and pieces of markup in the wrong places. Nothing panics, how
 /// the text is cut changes nothing, arguments are always an object, and without a call no word is lost.
 #[test]
@@ -513,6 +644,7 @@ fn damaged_calls_are_text_or_calls_and_nothing_else() {
                 for (_, arguments) in calls(&delta) {
                     assert!(arguments.is_object(), "{format:?} {text:?}");
                 }
+                arguments_of_calls_taken_back_are_no_json(&options, &text);
                 if delta.tool_calls.is_empty() && reasoning.is_none() {
                     let trimmed = |text: &str| text.split_whitespace().collect::<String>();
                     assert_eq!(trimmed(&delta.content), trimmed(&text), "{format:?} {text:?}");

@@ -8,6 +8,7 @@ import type {
   ChatCompletionChunk,
   ChatLogprobs,
   ChatToolCall,
+  ChatToolCallDelta,
   Completion,
   CompletionLogprobs,
   FinishReason,
@@ -102,7 +103,7 @@ class Account {
   text = '';
   reasoning = '';
   readonly forcedText: [number, number][] = [];
-  readonly toolCalls: ChatToolCall[] = [];
+  readonly #toolCalls = new ToolCalls();
   readonly logprobs: engine.TokenLogprob[] = [];
   malformedToolCall = false;
   finishReason: FinishReason = 'stop';
@@ -128,7 +129,7 @@ class Account {
     for (const [from, to] of output.forcedText ?? []) this.#addForced(this.text.length + from, this.text.length + to);
     this.text += output.text ?? '';
     this.reasoning += output.reasoning ?? '';
-    for (const delta of output.toolCalls ?? []) this.#addToolCall(delta);
+    for (const delta of output.toolCalls ?? []) this.#toolCalls.add(toolCallChunk(delta));
     this.malformedToolCall ||= output.malformedToolCall ?? false;
     this.logprobs.push(...(output.logprobs ?? []));
     this.#tokens += output.tokens?.length ?? 0;
@@ -193,11 +194,26 @@ class Account {
     else this.forcedText.push([from, to]);
   }
 
-  #addToolCall({ index, id, name, arguments: text }: engine.ToolCallDelta): void {
-    const call = (this.toolCalls[index] ??= { id: '', type: 'function', function: { name: '', arguments: '' } });
+  get toolCalls(): ChatToolCall[] {
+    return this.#toolCalls.whole;
+  }
+}
+
+/** Puts tool calls together from their pieces. */
+export class ToolCalls {
+  readonly #calls = new Map<number, ChatToolCall>();
+
+  add({ index, id, function: part, malformed }: ChatToolCallDelta): void {
+    const call = this.#calls.get(index) ?? { id: '', type: 'function', function: { name: '', arguments: '' } };
     call.id ||= id ?? '';
-    call.function.name += name ?? '';
-    call.function.arguments += text ?? '';
+    call.function.name += part.name ?? '';
+    call.function.arguments += part.arguments ?? '';
+    if (malformed) this.#calls.delete(index);
+    else this.#calls.set(index, call);
+  }
+
+  get whole(): ChatToolCall[] {
+    return [...this.#calls.values()];
   }
 }
 
@@ -255,11 +271,12 @@ export function chatTeller(model: string, wantsLogprobs: boolean): Teller<ChatCo
   };
 }
 
-function toolCallChunk({ index, id, name, arguments: text }: engine.ToolCallDelta) {
+function toolCallChunk({ index, id, name, arguments: text, malformed }: engine.ToolCallDelta): ChatToolCallDelta {
   return {
     index,
-    ...(id !== undefined && { id, type: 'function' as const }),
-    function: { ...(name !== undefined && { name }), ...(text !== undefined && { arguments: text }) },
+    ...(id && { id, type: 'function' as const }),
+    function: { ...(name && { name }), arguments: text },
+    ...(malformed && { malformed }),
   };
 }
 

@@ -43,8 +43,8 @@ interface Member {
 export interface MemoryWork {
   /** What of a memory can be saved. */
   plan(id: number): Promise<SavePlan>;
-  /** Has all shards do it; resolves with what each gave. */
-  all(action: MemoryAction): Promise<(Uint8Array | undefined)[]>;
+  /** Has all shards do it; resolves with what each gave. What is transferred is lost here. */
+  all(action: MemoryAction, transfer?: Transferable[]): Promise<(Uint8Array | undefined)[]>;
 }
 
 /** What a model needs of whatever runs it: workers of its own, or another tab's. */
@@ -167,7 +167,7 @@ export class Crew implements Host {
     try {
       return await work({
         plan: (id) => this.leader.call('planMemory', { id }),
-        all: (action) => this.#remember(action),
+        all: (action, transfer) => this.#remember(action, transfer),
       });
     } finally {
       leave();
@@ -218,8 +218,12 @@ export class Crew implements Host {
   }
 
   /** All have answered before this resolves or rejects, so that the next action finds them at rest. */
-  async #remember(action: MemoryAction): Promise<(Uint8Array | undefined)[]> {
-    const answers = await Promise.allSettled(this.#members.map(({ caller }) => caller.call('memory', action)));
+  async #remember(action: MemoryAction, transfer: Transferable[] = []): Promise<(Uint8Array | undefined)[]> {
+    const last = this.#members.length - 1;
+    const calls = this.#members.map(({ caller }, shard) => {
+      return caller.call('memory', action, shard === last ? { transfer } : {});
+    });
+    const answers = await Promise.allSettled(calls);
     return answers.map((answer) => {
       if (answer.status === 'rejected') throw answer.reason;
       return answer.value;

@@ -204,7 +204,9 @@ export interface ToolCallDelta {
   readonly index: number;
   readonly id?: string;
   readonly name?: string;
-  readonly arguments?: string;
+  readonly arguments: string;
+  /** The call is none after all; its text is in the answer. */
+  readonly malformed?: boolean;
 }
 
 /** How likely a token was, and which others were. */

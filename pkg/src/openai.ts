@@ -188,12 +188,7 @@ export interface ChatCompletionChunk {
       role?: 'assistant';
       content?: string;
       reasoning_content?: string;
-      tool_calls?: {
-        index: number;
-        id?: string;
-        type?: 'function';
-        function: { name?: string; arguments?: string };
-      }[];
+      tool_calls?: ChatToolCallDelta[];
       malformed_tool_call?: true;
     };
     logprobs: ChatLogprobs | null;
@@ -206,6 +201,19 @@ export interface ChatCompletionChunk {
   /** In the chunk that finishes. */
   timings?: Timings;
   confidence?: number;
+}
+
+/**
+ * A piece of a tool call: the first has id and name, the others more of the `arguments`. Joined, those are JSON, and not
+ * before the call is complete.
+ */
+export interface ChatToolCallDelta {
+  index: number;
+  id?: string;
+  type?: 'function';
+  function: { name?: string; arguments?: string };
+  /** What had begun like a call is none after all, and to be forgotten; its text is in `content`. */
+  malformed?: true;
 }
 
 /** The answer of `completions.create`. Streamed, the pieces have the same shape. */

@@ -198,8 +198,8 @@ export type MemoryAction =
   | { readonly do: 'copy'; readonly id: number; readonly to: number; readonly plan: SavePlan }
   /** The result is this shard's part. */
   | { readonly do: 'save'; readonly id: number; readonly plan: SavePlan }
-  /** The parts of all shards, of however many. */
-  | { readonly do: 'load'; readonly id: number; readonly bytes: Uint8Array };
+  /** The parts of all shards, of however many. A blob is read by each shard: only its handle is sent. */
+  | { readonly do: 'load'; readonly id: number; readonly bytes: Uint8Array | Blob };
 
 export type GenerateEvent =
   /** The request was accepted: the template rendered, the prompt fits. */

@@ -77,7 +77,7 @@ export class Session {
 
   /** @internal */
   static async open(crew: Crew, info: ModelInfo, from: SavedSession | undefined): Promise<Session> {
-    const bytes = from === undefined ? undefined : await bytesOf(from);
+    const bytes = from === undefined ? undefined : await contentOf(from);
     const room = new Room(crew);
     await crew.memory(({ all }) => fill(all, room.memory, bytes));
     return new Session(crew, info, room);
@@ -127,7 +127,7 @@ export class Session {
    * `invalid-argument` (of another model, version or build), and is then as before.
    */
   async restore(saved: SavedSession): Promise<void> {
-    const bytes = await bytesOf(saved);
+    const bytes = await contentOf(saved);
     await this.#crew.memory(async ({ all }) => {
       const before = this.#open();
       const after = ++memories;
@@ -168,27 +168,35 @@ function checkSaved(name: string, saved: unknown): SavedSession {
 
 /** Makes a memory on all shards: a new one, or from bytes. Where that fails for one, none has it. */
 async function fill(
-  all: (action: MemoryAction) => Promise<unknown>,
+  all: (action: MemoryAction, transfer?: Transferable[]) => Promise<unknown>,
   id: number,
-  bytes: Uint8Array | undefined,
+  content: Content | undefined,
 ): Promise<void> {
   try {
-    await all(bytes ? { do: 'load', id, bytes } : { do: 'new', id });
+    await (content ? all({ do: 'load', id, bytes: content.bytes }, content.transfer) : all({ do: 'new', id }));
   } catch (error) {
     await all({ do: 'drop', id }).catch(() => {}); // those that have none refuse, and that is well
     throw error;
   }
 }
 
-async function bytesOf(saved: SavedSession): Promise<Uint8Array> {
+/** What was saved, and what of it nobody else needs. */
+interface Content {
+  readonly bytes: Uint8Array | Blob;
+  readonly transfer: Transferable[];
+}
+
+async function contentOf(saved: SavedSession): Promise<Content> {
   const source = checkSaved('saved', saved);
-  if (source instanceof Uint8Array) return source;
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  if (source instanceof Uint8Array || source instanceof Blob) return { bytes: source, transfer: [] };
+  if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), transfer: [] };
   let response: Response;
   try {
     response = await fetch(source);
-    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+    if (response.ok) {
+      const buffer = await response.arrayBuffer();
+      return { bytes: new Uint8Array(buffer), transfer: [buffer] };
+    }
   } catch (cause) {
     throw new FanlightError('network', `The saved session at ${source} could not be fetched.`, { cause });
   }

@@ -2,7 +2,7 @@
 
 import type { Call, Handlers } from './channel.js';
 import { type ConstraintsModule, type Engine, type EngineModule, Step } from './engine.js';
-import { aborted, FanlightError } from './errors.js';
+import { aborted, FanlightError, messageOf } from './errors.js';
 import { connect, type Exchange } from './exchange.js';
 import type { OpenFile } from './files.js';
 import type {
@@ -43,7 +43,10 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
     },
     constrain: ({ module }) => opened().constrain(world.constraints, module),
     generate: (params, call) => opened().generate(params, call),
-    memory: (action) => remember(opened().engine, action),
+    async memory(action) {
+      const saved = action.do === 'load' ? await readAll(action.bytes) : new Uint8Array();
+      return remember(opened().engine, action, saved);
+    },
     planMemory({ id }) {
       const { engine } = opened();
       engine.useMemory(id);
@@ -55,7 +58,17 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
   };
 }
 
-function remember(engine: Engine, action: MemoryAction): Uint8Array | undefined {
+async function readAll(saved: Uint8Array | Blob): Promise<Uint8Array> {
+  if (saved instanceof Uint8Array) return saved;
+  try {
+    return new Uint8Array(await saved.arrayBuffer());
+  } catch (cause) {
+    throw new FanlightError('changed-file', `The saved session could not be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** `saved`: what is loaded. */
+function remember(engine: Engine, action: MemoryAction, saved: Uint8Array): Uint8Array | undefined {
   // What is saved or copied must be in use, and what is dropped must not.
   const inUse = { new: undefined, load: undefined, drop: 0, copy: action.id, save: action.id }[action.do];
   if (inUse !== undefined) engine.useMemory(inUse);
@@ -72,7 +85,7 @@ function remember(engine: Engine, action: MemoryAction): Uint8Array | undefined 
     case 'save':
       return engine.saveMemory(action.plan);
     case 'load':
-      engine.loadMemory(action.id, action.bytes);
+      engine.loadMemory(action.id, saved);
       return undefined;
   }
 }

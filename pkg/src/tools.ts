@@ -1,5 +1,6 @@
 /** The loop of a model that calls tools: it asks, the tools are run, and it goes on with what they gave. */
 
+import { ToolCalls } from './chat.js';
 import { orAborted } from './client.js';
 import { FanlightError, invalidArgument, messageOf } from './errors.js';
 import type { ChatCompletions } from './model.js';
@@ -178,21 +179,17 @@ class Run {
     }
     let content = '';
     let reasoning = '';
-    const calls: ChatToolCall[] = [];
+    const calls = new ToolCalls();
     let finish: FinishReason = 'stop';
     for await (const chunk of await this.#completions.create({ ...params, stream: true }, { signal })) {
       tell({ type: 'chunk', round, chunk });
       const [choice] = chunk.choices;
       content += choice?.delta.content ?? '';
       reasoning += choice?.delta.reasoning_content ?? '';
-      for (const { index, id = '', function: part } of choice?.delta.tool_calls ?? []) {
-        const call = (calls[index] ??= { id, type: 'function', function: { name: '', arguments: '' } });
-        call.function.name += part.name ?? '';
-        call.function.arguments += part.arguments ?? '';
-      }
+      for (const piece of choice?.delta.tool_calls ?? []) calls.add(piece);
       finish = choice?.finish_reason ?? finish;
     }
-    return turn(content, reasoning, calls, finish);
+    return turn(content, reasoning, calls.whole, finish);
   }
 
   /** Runs one tool. Never fails: what went wrong is what the model is told. */

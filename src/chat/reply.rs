@@ -1,8 +1,10 @@
 //! Generated text, as it arrives, into the parts of an assistant's message: answer, reasoning, tool calls.
 //!
 //! Nothing is shown that may still turn out to be a marker: a suffix that could begin one is held back until the next
-//! piece decides. A tool call appears when it is complete. One that cannot be read becomes plain text, with
-//! [`Delta::malformed_tool_call`] set, so that no word of the model is lost.
+//! piece decides. A tool call appears as it is written, its name first, then its arguments piece by piece; the bracket that
+//! ends them comes when the whole call was read. One that cannot be read becomes plain text, with
+//! [`Delta::malformed_tool_call`] set, so that no word of the model is lost; if it had begun to appear, it is taken back
+//! ([`ToolCallDelta::malformed`]). A call among the thoughts appears when it is complete: until then it may be talk.
 //!
 //! White space that only separates the parts is dropped: around reasoning, before and between calls. An answer
 //! of a model without reasoning and without tools passes through untouched.
@@ -10,21 +12,41 @@
 use serde_json::Value;
 
 use super::stop::held_suffix;
-use super::tools::{End, Format, Parsed, Scan, ToolCall};
+use super::tools::{End, Format, Live, Parsed, Scan, ToolCall};
 use super::{ChatTemplate, PromptInput, Reasoning};
 use crate::Result;
 
-/// A tool call in a stream. Each comes complete, in one piece.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+/// A tool call in a stream, or a piece of it: pieces with the same `index` belong together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ToolCallDelta {
-    /// Its place among the calls of this reply.
+    /// Which call of this reply. A call that was taken back keeps its index.
     pub index: u32,
-    /// Nine letters and digits (the form that Mistral's templates insist on), the same for the same reply.
+    /// Nine letters and digits (the form that Mistral's templates insist on), the same for the same reply. In the first
+    /// piece; empty in the others.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// The function's name.
+    /// The function's name. In the first piece; empty in the others.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Its arguments: the text of a JSON object.
+    /// More of its arguments: joined, the text of a JSON object.
     pub arguments: String,
+    /// The call is none after all and is to be forgotten. Its text is in the reply.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub malformed: bool,
+}
+
+impl ToolCallDelta {
+    /// Adds this piece to those that came before it. A call that is taken back leaves the list, if its beginning is in it.
+    pub fn join(self, calls: &mut Vec<ToolCallDelta>) {
+        match calls.iter().position(|call| call.index == self.index) {
+            Some(at) if self.malformed && !calls[at].id.is_empty() => drop(calls.remove(at)),
+            Some(at) => {
+                calls[at].arguments.push_str(&self.arguments);
+                calls[at].malformed |= self.malformed;
+            }
+            None => calls.push(self),
+        }
+    }
 }
 
 /// What a piece of generated text added to the reply.
@@ -34,7 +56,7 @@ pub struct Delta {
     pub content: String,
     /// More of the thoughts.
     pub reasoning: String,
-    /// Calls that were completed.
+    /// Calls that began or went on.
     pub tool_calls: Vec<ToolCallDelta>,
     /// Something began like a tool call and was none; its text is in `content` or `reasoning`.
     pub malformed_tool_call: bool,
@@ -47,6 +69,16 @@ impl Delta {
             && self.reasoning.is_empty()
             && self.tool_calls.is_empty()
             && !self.malformed_tool_call
+    }
+
+    /// Adds what came next.
+    pub fn join(&mut self, next: Delta) {
+        self.content.push_str(&next.content);
+        self.reasoning.push_str(&next.reasoning);
+        for call in next.tool_calls {
+            call.join(&mut self.tool_calls);
+        }
+        self.malformed_tool_call |= next.malformed_tool_call;
     }
 }
 
@@ -112,17 +144,30 @@ pub struct ReplyParser {
     state: State,
     /// Text not yet assigned. In [`State::Call`]: the call so far.
     pending: String,
-    /// In [`State::Call`]: how far `pending` was searched for the end of the call.
-    scan: Scan,
+    /// In [`State::Call`]: how it was read.
+    reading: Reading,
     /// White space at the end of what was shown, withheld until something follows it.
     space: String,
     /// The part has just begun: white space at its beginning is dropped.
     at_beginning: bool,
     /// Nothing of the answer was shown yet, or nothing since the last call: JSON may be a call here.
     fresh: bool,
+    /// Calls that are complete.
     calls: u32,
-    /// Ids given so far.
+    /// Ids of the calls so far, in the order of their indices.
     ids: Vec<String>,
+}
+
+/// A call that is being read.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    /// How far it was searched for its end.
+    scan: Scan,
+    live: Live,
+    /// Its index, once it has appeared.
+    index: Option<u32>,
+    /// Bytes of its arguments that have appeared.
+    told: usize,
 }
 
 impl ReplyParser {
@@ -138,7 +183,7 @@ impl ReplyParser {
             state,
             options,
             pending: String::new(),
-            scan: Scan::default(),
+            reading: Reading::default(),
             fresh: true,
             space: String::new(),
             calls: 0,
@@ -220,7 +265,7 @@ impl ReplyParser {
         self.state = state;
         self.at_beginning = at_beginning;
         self.space.clear();
-        self.scan = Scan::default();
+        self.reading = Reading::default();
     }
 
     fn start(&mut self, end: bool) -> bool {
@@ -246,7 +291,7 @@ impl ReplyParser {
             let text = self.pending.trim_start_matches(between);
             if text.starts_with(BARE) {
                 self.pending = text.to_owned();
-                self.scan = Scan::default();
+                self.reading = Reading::default();
                 self.state = State::Call {
                     marker: BARE,
                     in_body: true,
@@ -291,7 +336,7 @@ impl ReplyParser {
             }
             match state {
                 // The text goes on if this is no call, so the withheld space is kept.
-                State::Call { .. } => (self.state, self.scan) = (state, Scan::default()),
+                State::Call { .. } => (self.state, self.reading) = (state, Reading::default()),
                 state => self.enter(state, true),
             }
             return true;
@@ -361,16 +406,26 @@ impl ReplyParser {
             .filter(|_| in_reasoning)
             .and_then(|family| self.pending.find(family.close));
         let talk = reasoning_ends.is_some();
-        match format.end(&self.pending, &mut self.scan) {
+        let found = format.end(&self.pending, &mut self.reading.scan);
+        if !in_reasoning {
+            let body = match found {
+                End::At { body, .. } => &self.pending[..body],
+                End::NotYet | End::Never => &self.pending,
+            };
+            format.follow(body, tools, &mut self.reading.live);
+            self.tell(delta);
+        }
+        let tools = self.options.tools.as_ref();
+        match found {
             End::At { body, after } if reasoning_ends.is_none_or(|at| at >= body) => {
                 match format.parse(&self.pending[..body], tools) {
-                    Parsed::Calls(calls) => {
+                    Parsed::Calls(calls) if self.is_told(&calls) => {
                         self.pending.drain(..after);
                         self.complete(calls, delta);
                     }
                     Parsed::Unfinished if format.closing().is_some() => {}
                     Parsed::Text => self.give_up(marker, in_body, in_reasoning, false, delta),
-                    Parsed::Unfinished | Parsed::Malformed => {
+                    Parsed::Calls(_) | Parsed::Unfinished | Parsed::Malformed => {
                         self.give_up(marker, in_body, in_reasoning, true, delta);
                     }
                 }
@@ -385,7 +440,7 @@ impl ReplyParser {
         if talk || end {
             match format.parse(&self.pending, tools) {
                 // The closing marker may be missing: some models stop before it.
-                Parsed::Calls(calls) if end => {
+                Parsed::Calls(calls) if end && self.is_told(&calls) => {
                     self.pending.clear();
                     self.complete(calls, delta);
                 }
@@ -396,19 +451,66 @@ impl ReplyParser {
         false
     }
 
+    /// Lets appear what is certain of the call that is being read.
+    fn tell(&mut self, delta: &mut Delta) {
+        let Some(name) = self.reading.live.name() else {
+            return;
+        };
+        if self.reading.index.is_none() {
+            let (name, id) = (name.to_owned(), self.reading.live.id().map(str::to_owned));
+            self.reading.index = Some(self.begin(name, id, String::new(), delta));
+        }
+        let arguments = self.reading.live.arguments();
+        if let Some(index) = self.reading.index
+            && arguments.len() > self.reading.told
+        {
+            let more = ToolCallDelta {
+                index,
+                arguments: arguments[self.reading.told..].to_owned(),
+                ..ToolCallDelta::default()
+            };
+            more.join(&mut delta.tool_calls);
+            self.reading.told = arguments.len();
+        }
+    }
+
+    /// Whether what was told is the beginning of what was read in the end.
+    fn is_told(&self, calls: &[ToolCall]) -> bool {
+        calls
+            .first()
+            .is_some_and(|call| self.reading.live.is_beginning_of(call))
+    }
+
+    /// A call appears. Returns its index.
+    fn begin(&mut self, name: String, id: Option<String>, arguments: String, delta: &mut Delta) -> u32 {
+        let index = self.ids.len() as u32;
+        // The model's own id, unless it cannot be one for this call.
+        let own = id.filter(|id| is_call_id(id) && !self.ids.contains(id));
+        let id = own.unwrap_or_else(|| call_id(self.options.id_salt, index, &name));
+        self.ids.push(id.clone());
+        delta.tool_calls.push(ToolCallDelta {
+            index,
+            id,
+            name,
+            arguments,
+            malformed: false,
+        });
+        index
+    }
+
     fn complete(&mut self, calls: Vec<ToolCall>, delta: &mut Delta) {
         for call in calls {
-            // The model's own id, unless it cannot be one for this call.
-            let own = call.id.filter(|id| is_call_id(id) && !self.ids.contains(id));
-            let id =
-                own.unwrap_or_else(|| call_id(self.options.id_salt, self.calls, &call.name, &call.arguments));
-            self.ids.push(id.clone());
-            delta.tool_calls.push(ToolCallDelta {
-                index: self.calls,
-                id,
-                name: call.name,
-                arguments: call.arguments,
-            });
+            match self.reading.index.take() {
+                Some(index) => {
+                    let rest = ToolCallDelta {
+                        index,
+                        arguments: call.arguments[self.reading.told..].to_owned(),
+                        ..ToolCallDelta::default()
+                    };
+                    rest.join(&mut delta.tool_calls);
+                }
+                None => drop(self.begin(call.name, call.id, call.arguments, delta)),
+            }
             self.calls += 1;
         }
         self.enter(State::Answer, true);
@@ -424,7 +526,15 @@ impl ReplyParser {
         malformed: bool,
         delta: &mut Delta,
     ) {
-        delta.malformed_tool_call |= malformed;
+        let taken_back = self.reading.index.map(|index| ToolCallDelta {
+            index,
+            malformed: true,
+            ..ToolCallDelta::default()
+        });
+        delta.malformed_tool_call |= malformed || taken_back.is_some();
+        if let Some(call) = taken_back {
+            call.join(&mut delta.tool_calls);
+        }
         if in_body {
             self.pending.drain(..marker.len());
         }
@@ -433,7 +543,7 @@ impl ReplyParser {
         } else {
             State::Answer
         };
-        self.scan = Scan::default();
+        self.reading = Reading::default();
         self.show(marker, in_reasoning, delta);
     }
 }
@@ -449,15 +559,12 @@ fn is_call_id(id: &str) -> bool {
 const ID_LENGTH: usize = 9;
 
 /// Nine letters and digits from an FNV-1a hash. An id must differ from the others of its conversation, no more.
-fn call_id(salt: u64, index: u32, name: &str, arguments: &str) -> String {
+fn call_id(salt: u64, index: u32, name: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let salt = salt.to_le_bytes();
     let index = index.to_le_bytes();
-    for byte in [&salt[..], &index, name.as_bytes(), &[0], arguments.as_bytes()]
-        .into_iter()
-        .flatten()
-    {
+    for byte in [&salt[..], &index, name.as_bytes()].into_iter().flatten() {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     (0..ID_LENGTH)

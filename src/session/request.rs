@@ -232,7 +232,7 @@ pub struct Output {
     /// Text of the model's reasoning.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
-    /// Tool calls, as they become known.
+    /// Tool calls, or pieces of them, as they become known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
     /// Something began like a tool call and was none; its text is in `text`.
@@ -293,10 +293,12 @@ impl TokenLogprob {
 
 impl Output {
     /// Adds what a piece of text brought to the reply.
-    pub(super) fn add(&mut self, mut delta: Delta) {
+    pub(super) fn add(&mut self, delta: Delta) {
         self.text.push_str(&delta.content);
         self.reasoning.push_str(&delta.reasoning);
-        self.tool_calls.append(&mut delta.tool_calls);
+        for call in delta.tool_calls {
+            call.join(&mut self.tool_calls);
+        }
         self.malformed_tool_call |= delta.malformed_tool_call;
     }
 

@@ -66,7 +66,7 @@ test('the shared beginning of a conversation is not computed again', async (t) =
   assert.deepEqual(fresh.choices, second.choices);
 });
 
-test('tool calls come in a stream, too', async (t) => {
+test('tool calls come in a stream, as they are written', async (t) => {
   const server = await serve(t);
   const lab = await Lab.open(await launch(t), server);
   await lab.load(TINY);
@@ -74,23 +74,31 @@ test('tool calls come in a stream, too', async (t) => {
   const { messages, tools, message } = chats.find((/** @type {any} */ { name }) => name === 'two-tool-calls');
   const { chunks } = await lab.get('stream', { messages, tools, temperature: 0 });
   const deltas = chunks.flatMap((/** @type {any} */ chunk) => chunk.choices[0].delta.tool_calls ?? []);
+  // The name first, then the arguments in pieces, one call after the other.
+  const begins = deltas.filter((/** @type {any} */ { id }) => id);
+  /** @type {any[]} */
+  const calls = begins.map((/** @type {any} */ { index, id, type, function: { name } }) => {
+    const pieces = deltas.filter((/** @type {any} */ each) => each.index === index);
+    const args = pieces.map((/** @type {any} */ each) => each.function.arguments).join('');
+    assert.ok(pieces.length > 2 && pieces[0].id === id, JSON.stringify(pieces));
+    return { id, type, function: { name, arguments: args } };
+  });
   assert.deepEqual(
-    deltas.map((/** @type {any} */ { index, type, function: call }) => [
-      index,
-      type,
-      call.name,
-      JSON.parse(call.arguments),
-    ]),
-    message.tool_calls.map((/** @type {any} */ call, /** @type {number} */ index) => {
-      return [index, 'function', call.function.name, call.function.arguments];
-    }),
+    calls.map(({ type, function: call }) => [type, call.name, JSON.parse(call.arguments)]),
+    message.tool_calls.map((/** @type {any} */ call) => ['function', call.function.name, call.function.arguments]),
   );
-  assert.equal(new Set(deltas.map((/** @type {any} */ { id }) => id)).size, 2);
+  const indices = deltas.map((/** @type {any} */ { index }) => index);
+  assert.deepEqual(indices, indices.toSorted());
+  const whole = await lab.get('chat', { messages, tools, temperature: 0 });
+  assert.deepEqual(
+    whole.choices[0].message.tool_calls.map((/** @type {any} */ call) => call.function),
+    calls.map((call) => call.function),
+  );
+  assert.equal(new Set(calls.map(({ id }) => id)).size, 2);
   assert.equal(textOf(chunks), '');
   assert.equal(chunks.at(-1).choices[0].finish_reason, 'tool_calls');
 
   // The conversation goes on with what was streamed: arguments are JSON in a string here.
-  const calls = deltas.map((/** @type {any} */ { index: _, ...call }) => call);
   const tool = (/** @type {any} */ { id }) => ({ role: 'tool', tool_call_id: id, content: '{"sky": "sunny"}' });
   const turn = [...messages, { role: 'assistant', content: null, tool_calls: calls }, ...calls.map(tool)];
   assert.equal((await lab.get('chat', { messages: turn, tools, max_tokens: 3 })).usage.completion_tokens, 3);

@@ -94,5 +94,12 @@ for (const name of ['recital-qwen3', 'recital-qwen35']) {
     assert.deepEqual(calls, [turns[1].tool_calls[0].function.arguments]);
     assert.equal(result.content, reply);
     assert.equal(ofType(events, 'tool_call').length, 1);
+    // The call came as it was written: its name, then its arguments in pieces, before any of the answer.
+    const chunks = ofType(events, 'chunk').filter(({ round }) => round === 1);
+    const pieces = chunks.flatMap(({ chunk }) => chunk.choices[0].delta.tool_calls ?? []);
+    assert.ok(pieces.length > 2, JSON.stringify(pieces));
+    assert.equal(pieces[0].function.name, turns[1].tool_calls[0].function.name);
+    const args = pieces.map(({ function: part }) => part.arguments).join('');
+    assert.deepEqual(JSON.parse(args), turns[1].tool_calls[0].function.arguments);
   });
 }

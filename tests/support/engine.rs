@@ -116,7 +116,9 @@ fn until_needed(
                 let mut output = session.take_output();
                 all.text.push_str(&output.text);
                 all.reasoning.push_str(&output.reasoning);
-                all.tool_calls.append(&mut output.tool_calls);
+                for call in output.tool_calls.drain(..) {
+                    call.join(&mut all.tool_calls);
+                }
                 all.tokens.append(&mut output.tokens);
                 all.logprobs.append(&mut output.logprobs);
                 all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);

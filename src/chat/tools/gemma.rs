@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::problem::{MAX_DEPTH, Problem, Read, parsed};
+use super::live::Live;
+use super::problem::{MAX_DEPTH, Problem, Read, after, parsed};
 use super::{Parsed, ToolCall};
 
 /// The token around texts.
@@ -16,15 +17,8 @@ pub(super) fn parse(body: &str) -> Parsed {
 }
 
 fn read(body: &str) -> Read<ToolCall> {
-    let rest = after(body, "call:")?;
-    let (name, _) = rest.split_once('{').ok_or(Problem::End)?;
-    let name = name.trim();
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(Problem::Other);
-    }
-    let mut cursor = Cursor {
-        rest: &rest[rest.find('{').unwrap_or(0)..],
-    };
+    let (name, rest) = function(body)?;
+    let mut cursor = Cursor { rest };
     let arguments = cursor.value(0)?;
     match cursor.rest.trim() {
         "" => Ok(ToolCall::new(name, arguments.to_string())),
@@ -32,12 +26,34 @@ fn read(body: &str) -> Read<ToolCall> {
     }
 }
 
-/// What follows a text that has to be there.
-fn after<'a>(text: &'a str, expected: &str) -> Read<&'a str> {
-    match text.strip_prefix(expected) {
-        Some(rest) => Ok(rest),
-        None if expected.starts_with(text) => Err(Problem::End),
-        None => Err(Problem::Other),
+/// Follows a call: an argument is told when it is whole.
+pub(super) fn follow(body: &str, live: &mut Live) {
+    live.follow(|live| {
+        if live.name().is_none() {
+            let (name, rest) = function(body.trim_start())?;
+            live.begin(name, None, body.len() - rest.len() + 1);
+        }
+        loop {
+            let mut cursor = Cursor {
+                rest: live.rest(body),
+            };
+            let Some((key, value)) = cursor.member(live.arguments().is_empty(), 0)? else {
+                return Ok(());
+            };
+            live.argument(&key, &value);
+            live.go_to(body.len() - cursor.rest.len());
+        }
+    });
+}
+
+/// The name of the function, and the arguments, from their bracket.
+fn function(body: &str) -> Read<(&str, &str)> {
+    let rest = after(body, "call:")?;
+    let at = rest.find('{').ok_or(Problem::End)?;
+    let name = rest[..at].trim();
+    match name.is_empty() || name.contains(char::is_whitespace) {
+        true => Err(Problem::Other),
+        false => Ok((name, &rest[at..])),
     }
 }
 
@@ -64,18 +80,25 @@ impl<'a> Cursor<'a> {
     fn object(&mut self, depth: usize) -> Read<Value> {
         self.skip(1);
         let mut members = Map::new();
-        loop {
-            self.space();
-            if self.takes('}') {
-                return Ok(members.into());
-            }
-            if !members.is_empty() && !self.takes(',') {
-                return Err(self.missing());
-            }
-            let key = self.key()?;
-            let value = self.value(depth + 1)?;
-            members.insert(key, value);
+        while let Some((key, value)) = self.member(members.is_empty(), depth)? {
+            // The first one counts.
+            members.entry(key).or_insert(value);
         }
+        Ok(members.into())
+    }
+
+    /// The next member of an object; `None` at its end.
+    fn member(&mut self, is_first: bool, depth: usize) -> Read<Option<(String, Value)>> {
+        self.space();
+        if self.takes('}') {
+            return Ok(None);
+        }
+        if !is_first && !self.takes(',') {
+            return Err(self.missing());
+        }
+        let key = self.key()?;
+        let value = self.value(depth + 1)?;
+        Ok(Some((key, value)))
     }
 
     fn list(&mut self, depth: usize) -> Read<Value> {

@@ -3,13 +3,19 @@
 
 use serde_json::{Map, Value, json};
 
+use super::json_text::compact;
+use super::live::Live;
+use super::problem::{Problem, Read, after};
 use super::{Parsed, ToolCall};
 
 /// Reads `{"name": ..., "arguments": {...}}`. Llama-style `parameters` and arguments as a string of JSON are taken too:
 /// small models slip that way, and the meaning is clear.
 pub(super) fn one(body: &str) -> Parsed {
     match serde_json::from_str::<Value>(body.trim()) {
-        Ok(Value::Object(object)) => call_of(&object).map_or(Parsed::Malformed, Parsed::one),
+        Ok(Value::Object(object)) => match call_of(&object) {
+            Some(call) => Parsed::one(as_written(call, &object, body)),
+            None => Parsed::Malformed,
+        },
         Err(error) if error.is_eof() => Parsed::Unfinished,
         _ => Parsed::Malformed,
     }
@@ -22,7 +28,7 @@ pub(super) fn bare(body: &str) -> Parsed {
             let inner = object.get("function").and_then(Value::as_object);
             let named = inner.unwrap_or(&object);
             match call_of(named) {
-                Some(call) if has_arguments(named) => Parsed::one(call),
+                Some(call) if has_arguments(named) => Parsed::one(as_written(call, named, body)),
                 _ if has_arguments(named) => Parsed::Malformed,
                 _ => Parsed::Text,
             }
@@ -35,15 +41,78 @@ pub(super) fn bare(body: &str) -> Parsed {
 /// Reads a list of calls; a single object counts as a list of one.
 pub(super) fn list(body: &str) -> Parsed {
     match serde_json::from_str::<Value>(body.trim()) {
-        Ok(Value::Object(object)) => call_of(&object).map_or(Parsed::Malformed, Parsed::one),
-        Ok(Value::Array(items)) if !items.is_empty() => {
+        Ok(Value::Object(_)) => one(body),
+        Ok(Value::Array(items)) => {
             let calls = items.iter().map(|item| call_of(item.as_object()?));
-            calls
-                .collect::<Option<Vec<_>>>()
-                .map_or(Parsed::Malformed, Parsed::Calls)
+            match calls.collect::<Option<Vec<_>>>() {
+                Some(mut calls) if !calls.is_empty() => {
+                    let first = items[0].as_object().map(|object| (object, calls.remove(0)));
+                    let first = first.map(|(object, call)| as_written(call, object, body));
+                    Parsed::Calls(first.into_iter().chain(calls).collect())
+                }
+                _ => Parsed::Malformed,
+            }
         }
         Err(error) if error.is_eof() => Parsed::Unfinished,
         _ => Parsed::Malformed,
+    }
+}
+
+/// Follows the first call of a block in JSON.
+pub(super) fn follow(body: &str, live: &mut Live) {
+    live.follow(|live| {
+        if live.name().is_none() {
+            let (name, at) = head(body)?;
+            live.begin(&name, None, at);
+        }
+        live.json(body)
+    });
+}
+
+/// The longest beginning of a call that is waited for, in bytes.
+const MAX_HEAD: usize = 512;
+
+/// The name of a call that is written in the usual order, and where the object of its arguments begins.
+fn head(body: &str) -> Read<(String, usize)> {
+    let text = body.trim_start();
+    let text = text.strip_prefix('[').unwrap_or(text);
+    let inside = token(token(text, &["{"])?, &["\"name\""])?;
+    let inside = token(inside, &[":"])?.trim_start();
+    let mut name = serde_json::Deserializer::from_str(inside).into_iter::<String>();
+    let (name, rest) = match name.next() {
+        Some(Ok(text)) => (text, &inside[name.byte_offset()..]),
+        Some(Err(error)) if error.is_eof() && inside.len() < MAX_HEAD => return Err(Problem::End),
+        None => return Err(Problem::End),
+        _ => return Err(Problem::Other),
+    };
+    let rest = token(token(rest, &[","])?, &["\"arguments\"", "\"parameters\""])?;
+    let rest = token(rest, &[":"])?.trim_start();
+    token(rest, &["{"])?;
+    Ok((name, body.len() - rest.len()))
+}
+
+/// What follows one of these, with white space before it.
+fn token<'a>(text: &'a str, expected: &[&str]) -> Read<&'a str> {
+    let text = text.trim_start();
+    let mut outcome = Err(Problem::Other);
+    for expected in expected {
+        match after(text, expected) {
+            Err(Problem::Other) => {}
+            found => outcome = found,
+        }
+    }
+    outcome
+}
+
+/// The call with its arguments as they are written in `body`, which may have been told already: if this is the first
+/// call in it, with nothing else in its `object`. Otherwise as they are.
+fn as_written(call: ToolCall, object: &Map<String, Value>, body: &str) -> ToolCall {
+    match head(body) {
+        Ok((name, at)) if object.len() == 2 && name == call.name => match compact(&body[at..]) {
+            Some(arguments) => ToolCall { arguments, ..call },
+            None => call,
+        },
+        _ => call,
     }
 }
 

@@ -8,6 +8,9 @@
 
 use serde_json::Value;
 
+use super::json_text::compact;
+use super::live::Live;
+use super::problem::Problem;
 use super::{Parsed, ToolCall, json};
 
 /// Between the name and the arguments.
@@ -67,22 +70,43 @@ pub(super) fn parse(body: &str) -> Parsed {
     let Some((head, arguments)) = text.split_once(ARGS) else {
         return Parsed::Malformed;
     };
-    let (name, id) = match head.split_once(CALL_ID) {
-        Some((name, id)) => (name, Some(id.trim().to_owned())),
-        None => (head, None),
-    };
-    let name = name.trim();
-    if name.is_empty() || name.contains(char::is_whitespace) {
+    let Some((name, id)) = name_and_id(head) else {
         return Parsed::Malformed;
-    }
+    };
     match serde_json::from_str::<Value>(arguments) {
-        Ok(arguments @ Value::Object(_)) => Parsed::one(ToolCall {
-            id,
-            ..ToolCall::new(name, arguments.to_string())
+        Ok(Value::Object(_)) => compact(arguments).map_or(Parsed::Malformed, |arguments| {
+            Parsed::one(ToolCall {
+                id: id.map(str::to_owned),
+                ..ToolCall::new(name, arguments)
+            })
         }),
         Err(error) if error.is_eof() => Parsed::Unfinished,
         _ => Parsed::Malformed,
     }
+}
+
+/// Follows a call. A list of them is not followed: ids come after the arguments there.
+pub(super) fn follow(body: &str, live: &mut Live) {
+    live.follow(|live| {
+        if live.name().is_none() {
+            let at = json_begins(body).map_err(|()| Problem::Other)?;
+            let at = at.ok_or(Problem::End)?;
+            let head = body[..at].trim_end().strip_suffix(ARGS);
+            let (name, id) = head.and_then(name_and_id).ok_or(Problem::Other)?;
+            live.begin(name, id, at);
+        }
+        live.json(body)
+    });
+}
+
+fn name_and_id(head: &str) -> Option<(&str, Option<&str>)> {
+    let (name, id) = match head.split_once(CALL_ID) {
+        Some((name, id)) => (name, Some(id.trim())),
+        None => (head, None),
+    };
+    let name = name.trim();
+    let is_one_word = !name.is_empty() && !name.contains(char::is_whitespace);
+    is_one_word.then_some((name, id))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Tool calls as the model families write them: one file per form of writing. [`Format`] says which markers open a
 //! call, where it ends, and what it says; [`super::ReplyParser`] finds the markers and decides what is text.
 //!
-//! A call is read only when it is whole, and everything here is a function of the text alone.
+//! A call is read when it is whole; before that, [`Live`] tells what is certain of it. Everything here is a function of the
+//! text alone.
 
 mod end;
 mod gemma;
 mod grammar;
 mod json;
+mod json_text;
+mod live;
 mod mistral;
 mod problem;
 mod pythonic;
@@ -16,6 +19,7 @@ use serde_json::Value;
 
 pub(crate) use end::{End, Scan};
 pub use grammar::{CallPattern, Callable};
+pub(crate) use live::Live;
 
 /// One call of a tool, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +187,18 @@ impl Format {
             },
             Format::Lfm => pythonic::parse(body),
             Format::Nemotron => json::list(body),
+        }
+    }
+
+    /// Reads on in the call that `body` is the beginning of.
+    pub(crate) fn follow(self, body: &str, tools: Option<&Value>, live: &mut Live) {
+        match self {
+            Format::Hermes | Format::Nemotron => json::follow(body, live),
+            Format::QwenXml => qwen_xml::follow(body, tools, live),
+            Format::Gemma => gemma::follow(body, live),
+            Format::Mistral => mistral::follow(body, live),
+            Format::Llama if body.trim_start().starts_with('{') => json::follow(body, live),
+            Format::Llama | Format::Lfm => pythonic::follow(body, live),
         }
     }
 

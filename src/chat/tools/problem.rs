@@ -16,6 +16,15 @@ pub(super) enum Problem {
 /// What was read.
 pub(super) type Read<T> = Result<T, Problem>;
 
+/// What follows a text that has to be there.
+pub(super) fn after<'a>(text: &'a str, expected: &str) -> Read<&'a str> {
+    match text.strip_prefix(expected) {
+        Some(rest) => Ok(rest),
+        None if expected.starts_with(text) => Err(Problem::End),
+        None => Err(Problem::Other),
+    }
+}
+
 /// What became of a body that was read as calls.
 pub(super) fn parsed(calls: Read<Vec<ToolCall>>) -> Parsed {
     match calls {

@@ -3,18 +3,52 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::live::Live;
 use super::problem::{MAX_DEPTH, Problem, Read, parsed};
 use super::{Parsed, ToolCall, json};
 
 /// Reads a list of calls, a single call, or (LFM2 can be told to write it) the same as JSON.
 pub(super) fn parse(body: &str) -> Parsed {
     let text = body.trim();
-    let inside = text.strip_prefix('[').unwrap_or(text).trim_start();
-    if inside.starts_with(['{', ']']) {
+    if is_json(text) {
         return json::list(text);
     }
     let mut cursor = Cursor { rest: text };
     parsed(cursor.calls())
+}
+
+/// Follows the first call: an argument is told when it is whole.
+pub(super) fn follow(body: &str, live: &mut Live) {
+    if is_json(body) {
+        return json::follow(body, live);
+    }
+    live.follow(|live| {
+        if live.name().is_none() {
+            let mut cursor = Cursor { rest: body };
+            cursor.takes('[');
+            let name = cursor.function()?;
+            let at = body.len() - cursor.rest.len();
+            // Code that is no call has no names before its arguments.
+            cursor.argument_name()?;
+            live.begin(name, None, at);
+        }
+        loop {
+            let mut cursor = Cursor {
+                rest: live.rest(body),
+            };
+            let Some((key, value)) = cursor.argument(live.arguments().is_empty())? else {
+                return Ok(());
+            };
+            live.argument(key, &value);
+            live.go_to(body.len() - cursor.rest.len());
+        }
+    });
+}
+
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let inside = text.strip_prefix('[').unwrap_or(text).trim_start();
+    inside.starts_with(['{', ']'])
 }
 
 /// The calls as LFM2 writes them.
@@ -70,20 +104,39 @@ impl<'a> Cursor<'a> {
     }
 
     fn call(&mut self) -> Read<ToolCall> {
-        let name = self.name()?;
-        let name = name.strip_suffix(".call").unwrap_or(name).to_owned();
-        self.expect('(')?;
+        let name = self.function()?;
         let mut arguments = Map::new();
-        while !self.takes(')') {
-            if !arguments.is_empty() {
-                self.expect(',')?;
-            }
-            let key = self.name()?.to_owned();
-            self.expect('=')?;
-            let value = self.value(0)?;
-            arguments.insert(key, value);
+        while let Some((key, value)) = self.argument(arguments.is_empty())? {
+            // The first one counts.
+            arguments.entry(key).or_insert(value);
         }
         Ok(ToolCall::new(name, Value::Object(arguments).to_string()))
+    }
+
+    /// The name of a function and its bracket.
+    fn function(&mut self) -> Read<&'a str> {
+        let name = self.name()?;
+        self.expect('(')?;
+        Ok(name.strip_suffix(".call").unwrap_or(name))
+    }
+
+    /// The next argument; `None` at the end of them.
+    fn argument(&mut self, is_first: bool) -> Read<Option<(&'a str, Value)>> {
+        if self.takes(')') {
+            return Ok(None);
+        }
+        if !is_first {
+            self.expect(',')?;
+        }
+        let key = self.argument_name()?;
+        let value = self.value(0)?;
+        Ok(Some((key, value)))
+    }
+
+    fn argument_name(&mut self) -> Read<&'a str> {
+        let name = self.name()?;
+        self.expect('=')?;
+        Ok(name)
     }
 
     fn name(&mut self) -> Read<&'a str> {

@@ -12,70 +12,86 @@
 
 use serde_json::{Map, Value};
 
+use super::live::Live;
+use super::problem::{Problem, Read, after, parsed};
 use super::{Parsed, ToolCall};
 
 /// Reads one `<function=...>` block.
 pub(super) fn parse(body: &str, tools: Option<&Value>) -> Parsed {
-    let Some(rest) = body.trim_start().strip_prefix("<function=") else {
-        return if "<function=".starts_with(body.trim()) {
-            Parsed::Unfinished
-        } else {
-            Parsed::Malformed
-        };
-    };
-    let Some((name, mut rest)) = rest.split_once('>') else {
-        return Parsed::Unfinished;
-    };
-    if name.is_empty() || name.contains(['\n', '<']) {
-        return Parsed::Malformed;
-    }
+    parsed(read(body, tools).map(|call| vec![call]))
+}
+
+fn read(body: &str, tools: Option<&Value>) -> Read<ToolCall> {
+    let (name, mut rest) = function(body)?;
     let schema = schema_of(name, tools);
     let mut arguments = Map::new();
     loop {
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix("</function>") {
             return match after.trim() {
-                "" => Parsed::one(ToolCall::new(name, Value::Object(arguments).to_string())),
-                _ => Parsed::Malformed,
+                "" => Ok(ToolCall::new(name, Value::Object(arguments).to_string())),
+                _ => Err(Problem::Other),
             };
         }
-        let Some(parameter) = rest.strip_prefix("<parameter=") else {
-            let unfinished = ["</function>", "<parameter="]
-                .iter()
-                .any(|tag| tag.starts_with(rest));
-            return if unfinished {
-                Parsed::Unfinished
-            } else {
-                Parsed::Malformed
-            };
-        };
-        let Some((key, value)) = parameter.split_once('>') else {
-            return Parsed::Unfinished;
-        };
-        let value = value.strip_prefix('\n').unwrap_or(value);
+        let (key, value) = parameter(rest)?;
         // The value ends before the newline that precedes its closing tag; a value on one line ends at the tag.
-        let Some((text, after)) = split_value(value) else {
-            return Parsed::Unfinished;
-        };
-        let types = schema
-            .and_then(|schema| schema.get(key))
-            .map(types_of)
-            .unwrap_or_default();
-        arguments.insert(key.to_owned(), typed(text, &types));
+        let (text, after) = end_of_lines(value)
+            .or_else(|| value.split_once(END))
+            .ok_or(Problem::End)?;
+        // The first one counts.
+        arguments
+            .entry(key)
+            .or_insert_with(|| typed(text, &types_in(schema, key)));
         rest = after;
     }
 }
 
-/// The text of a value, and what follows its closing tag.
-fn split_value(value: &str) -> Option<(&str, &str)> {
-    const END: &str = "</parameter>";
-    // An empty value leaves the closing tag on the first line.
-    if let Some(after) = value.strip_prefix(END) {
-        return Some(("", after));
+/// Follows a call: a parameter is told when it is whole.
+pub(super) fn follow(body: &str, tools: Option<&Value>, live: &mut Live) {
+    live.follow(|live| {
+        if live.name().is_none() {
+            let (name, rest) = function(body)?;
+            live.begin(name, None, body.len() - rest.len());
+        }
+        let schema = live.name().and_then(|name| schema_of(name, tools));
+        loop {
+            let (key, value) = parameter(live.rest(body).trim_start())?;
+            let (text, after) = end_of_lines(value).ok_or(Problem::End)?;
+            live.argument(key, &typed(text, &types_in(schema, key)));
+            live.go_to(body.len() - after.len());
+        }
+    });
+}
+
+/// The name of the function, and what follows it.
+fn function(body: &str) -> Read<(&str, &str)> {
+    let rest = after(body.trim_start(), "<function=")?;
+    let (name, rest) = rest.split_once('>').ok_or(Problem::End)?;
+    match name.is_empty() || name.contains(['\n', '<']) {
+        true => Err(Problem::Other),
+        false => Ok((name, rest)),
     }
-    value
-        .split_once("\n</parameter>")
-        .or_else(|| value.split_once(END))
+}
+
+/// The name of the parameter that begins here, and what follows it.
+fn parameter(text: &str) -> Read<(&str, &str)> {
+    let rest = match after(text, "<parameter=") {
+        Err(_) if "</function>".starts_with(text) => return Err(Problem::End),
+        rest => rest?,
+    };
+    let (key, value) = rest.split_once('>').ok_or(Problem::End)?;
+    Ok((key, value.strip_prefix('\n').unwrap_or(value)))
+}
+
+const END: &str = "</parameter>";
+
+/// The text of a value that ends with a line, and what follows its closing tag.
+fn end_of_lines(value: &str) -> Option<(&str, &str)> {
+    // An empty value leaves the closing tag on the first line.
+    match value.strip_prefix(END) {
+        Some(after) => Some(("", after)),
+        None => value.split_once("\n</parameter>"),
+    }
 }
 
 /// `function.parameters.properties` of the tool with this name.
@@ -86,6 +102,14 @@ fn schema_of<'a>(name: &str, tools: Option<&'a Value>) -> Option<&'a Value> {
         .map(|tool| tool.get("function").unwrap_or(tool))
         .find(|function| function.get("name").and_then(Value::as_str) == Some(name))?;
     tool.get("parameters")?.get("properties")
+}
+
+/// The type names that a parameter may have.
+fn types_in<'a>(schema: Option<&'a Value>, key: &str) -> Vec<&'a str> {
+    schema
+        .and_then(|schema| schema.get(key))
+        .map(types_of)
+        .unwrap_or_default()
 }
 
 /// The type names that a property's schema allows; empty when it does not say.
