@@ -7,7 +7,9 @@ mod random;
 
 use blocks::random_rows;
 use fanlight::kernels::activations::{BlockPlanes, Super8, Super16, SuperPlanes};
-use fanlight::kernels::packed::{Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles};
+use fanlight::kernels::packed::{
+    Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ6K, GroupQ8_0, Iq4Nl, Iq4Xs, Mxfp4, Nibbles,
+};
 use fanlight::kernels::simd::inner::{Fours, Pairs};
 use fanlight::kernels::{lanes, scalar, simd};
 use fanlight::quant::Type;
@@ -118,20 +120,27 @@ fn q5_0_and_q5_1() {
     twelve::<Group1<Fives>>(Type::Q5_1, simd::legacy::vector16, scalar::legacy::vector16);
 }
 
-#[test]
-fn q8_0() {
-    twelve::<GroupQ8_0>(Type::Q8_0, simd::q8_0::vector16, scalar::q8_0::vector16);
-    compare::<GroupQ8_0, SuperPlanes>(
-        Type::Q8_0,
+fn signed<G: simd::signed::Signed + scalar::signed::Signed>(ty: Type) {
+    twelve::<G>(ty, simd::signed::vector16, scalar::signed::vector16);
+    compare::<G, SuperPlanes>(
+        ty,
         |rows, tokens, cols, out| {
             let mut supers = vec![Super16::ZERO; out.len()];
             simd::quantise::to_i16(rows, tokens, cols, &mut supers);
             simd::quantise::to_planes(&supers, out);
         },
         [BlockPlanes::ZERO; 8],
-        simd::q8_0::vector_planes,
-        scalar::q8_0::vector_planes,
+        simd::signed::vector_planes,
+        scalar::signed::vector_planes,
     );
+}
+
+#[test]
+fn q8_0_iq4_and_mxfp4() {
+    signed::<GroupQ8_0>(Type::Q8_0);
+    signed::<GroupLevels<Iq4Nl, 1>>(Type::Iq4Nl);
+    signed::<GroupLevels<Iq4Xs, 8>>(Type::Iq4Xs);
+    signed::<GroupLevels<Mxfp4, 1>>(Type::Mxfp4);
 }
 
 #[test]

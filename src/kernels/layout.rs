@@ -4,12 +4,14 @@ use crate::error::{Error, Kind, Result};
 use crate::kernels::activations::{Activations, Dot, Form};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
 use crate::kernels::packed::{
-    self, BlockK, BlockLegacy, Fives, Group, Group0, Group1, GroupK, GroupQ6K, GroupQ8_0, Nibbles,
+    self, BlockK, BlockLegacy, BlockLevels, Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ6K,
+    GroupQ8_0, Iq4Nl, Iq4Xs, Mxfp4, Nibbles,
 };
 use crate::kernels::simd::drive::{Shape, batch};
 use crate::kernels::simd::inner::{Fours, Pairs, Product};
 use crate::kernels::simd::legacy::Legacy;
-use crate::kernels::simd::{float, k, legacy, q6_k, q8_0};
+use crate::kernels::simd::signed::Signed;
+use crate::kernels::simd::{float, k, legacy, q6_k, signed};
 use crate::quant::{self, Type};
 
 /// Weights in one layout.
@@ -48,6 +50,9 @@ pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Box<dyn Layout>> {
         Type::Q4K => Packed::<GroupK<Nibbles>>::room(size),
         Type::Q5K => Packed::<GroupK<Fives>>::room(size),
         Type::Q6K => Packed::<GroupQ6K>::room(size),
+        Type::Iq4Nl => Packed::<GroupLevels<Iq4Nl, 1>>::room(size),
+        Type::Iq4Xs => Packed::<GroupLevels<Iq4Xs, 8>>::room(size),
+        Type::Mxfp4 => Packed::<GroupLevels<Mxfp4, 1>>::room(size),
         _ => Raw::room(size),
     }
 }
@@ -66,6 +71,8 @@ pub fn bytes(ty: Type, rows: usize, cols: usize) -> u64 {
         Type::Q4K => packed_bytes::<GroupK<Nibbles>>(rows, cols),
         Type::Q5K => packed_bytes::<GroupK<Fives>>(rows, cols),
         Type::Q6K => packed_bytes::<GroupQ6K>(rows, cols),
+        Type::Iq4Nl | Type::Mxfp4 => packed_bytes::<GroupLevels<Iq4Nl, 1>>(rows, cols),
+        Type::Iq4Xs => packed_bytes::<GroupLevels<Iq4Xs, 8>>(rows, cols),
         _ => rows as u64 * (cols / ty.block_len()) as u64 * ty.block_bytes() as u64,
     }
 }
@@ -78,7 +85,7 @@ fn packed_bytes<G: Kernels>(rows: usize, cols: usize) -> u64 {
 pub fn group_rows(ty: Type) -> usize {
     match ty {
         Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K | Type::Q6K => 8,
-        Type::Q8_0 => 4,
+        Type::Q8_0 | Type::Iq4Nl | Type::Iq4Xs | Type::Mxfp4 => 4,
         _ => 1,
     }
 }
@@ -580,30 +587,55 @@ impl Kernels for GroupQ6K {
     }
 }
 
+/// The forms of the formats whose codes have a sign.
+const SIGNED: &[Form] = if EIGHT_BITS {
+    &[Form::I16, Form::Planes]
+} else {
+    &[Form::I16]
+};
+
+/// [`Kernels::vector`] of the groups that are [`Signed`].
+fn signed_vector<G: Signed>(groups: &[G], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+    match form {
+        Form::Planes if EIGHT_BITS => signed::vector_planes(groups, per_row, x.planes(), out),
+        _ => signed::vector16(groups, per_row, x.supers16(), out),
+    }
+}
+
+/// [`Kernels::batch`] of the groups that are [`Signed`].
+fn signed_batch<G: Signed>(groups: &[G], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+    match form {
+        Form::Planes if EIGHT_BITS => {
+            let panel = &mut signed::PanelPlanes::empty();
+            batch::<signed::BatchPlanes<G>, 2, 2>(panel, groups, shape, x.planes(), out)
+        }
+        _ => {
+            let panel = &mut signed::Panel16::empty();
+            batch::<signed::Batch16<G>, 4, 2>(panel, groups, shape, x.supers16(), out)
+        }
+    }
+}
+
 impl Kernels for GroupQ8_0 {
-    const FORMS: &'static [Form] = if EIGHT_BITS {
-        &[Form::I16, Form::Planes]
-    } else {
-        &[Form::I16]
-    };
+    const FORMS: &'static [Form] = SIGNED;
 
     fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
-        match form {
-            Form::Planes if EIGHT_BITS => q8_0::vector_planes(groups, per_row, x.planes(), out),
-            _ => q8_0::vector16(groups, per_row, x.supers16(), out),
-        }
+        signed_vector(groups, per_row, x, form, out);
     }
 
     fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
-        match form {
-            Form::Planes if EIGHT_BITS => batch::<q8_0::BatchPlanes, 2, 2>(
-                &mut q8_0::PanelPlanes::empty(),
-                groups,
-                shape,
-                x.planes(),
-                out,
-            ),
-            _ => batch::<q8_0::Batch16, 4, 2>(&mut q8_0::Panel16::empty(), groups, shape, x.supers16(), out),
-        }
+        signed_batch(groups, shape, x, form, out);
+    }
+}
+
+impl<B: BlockLevels + Send + Sync + 'static, const BLOCKS: usize> Kernels for GroupLevels<B, BLOCKS> {
+    const FORMS: &'static [Form] = SIGNED;
+
+    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+        signed_vector(groups, per_row, x, form, out);
+    }
+
+    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+        signed_batch(groups, shape, x, form, out);
     }
 }

@@ -14,12 +14,14 @@
 mod codes;
 mod k;
 mod legacy;
+mod levels;
 mod q6_k;
 mod q8_0;
 
 pub use codes::{Codes, Fives, Nibbles};
 pub use k::{BlockK, GroupK};
 pub use legacy::{BlockLegacy, Group0, Group1};
+pub use levels::{BlockLevels, GroupLevels, Iq4Nl, Iq4Xs, Mxfp4};
 pub use q6_k::GroupQ6K;
 pub use q8_0::GroupQ8_0;
 

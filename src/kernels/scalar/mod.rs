@@ -7,6 +7,6 @@ pub mod float;
 pub mod k;
 pub mod legacy;
 pub mod q6_k;
-pub mod q8_0;
 pub mod quantise;
+pub mod signed;
 pub mod vector;

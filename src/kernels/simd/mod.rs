@@ -11,6 +11,6 @@ pub mod inner;
 pub mod k;
 pub mod legacy;
 pub mod q6_k;
-pub mod q8_0;
 pub mod quantise;
+pub mod signed;
 pub mod vector;
