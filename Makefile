@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers constrain golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers bench-work constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -93,9 +93,16 @@ bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fan
 	@$(STEP) "Installing the peers" npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error
 	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url www/bench.html $(ARGS)
 
-constrain: node_modules/.package-lock.json ## 10,000 random schemas, answered at temperature 1 and validated: ARGS='--count N'
+constrain: node_modules/.package-lock.json ## 12,500 random schemas, answered at temperature 1 and validated: ARGS='--count N'
 	@node tools/constrain.mjs --count 2500 $(ARGS) $(wildcard ../shared/fixtures/arch/qwen3/model-f32.gguf ../shared/fixtures/arch/llama/model-f32.gguf \
 		../shared/fixtures/arch/qwen2/model-f32.gguf ../shared/fixtures/arch/qwen35/model-f32.gguf) www/models/tiny-chat-q8_0.gguf
+
+bench-work: wasm js ## what structured work costs, with a schema and without, and beside wllama: MODEL=file.gguf
+	@test -n "$(MODEL)" || { echo "bench-work: name a file: make bench-work MODEL=/path/to/model.gguf"; exit 2; }
+	@node tools/masks.mjs --model "$(MODEL)"
+	@if test -d $(PEERS); then mkdir -p build && rm -rf build/peer-bench && cp -R $(PEERS) build/peer-bench && chmod -R u+w build/peer-bench && \
+		npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error; fi
+	@node tools/work.mjs --model "$(MODEL)" $(if $(wildcard $(PEERS)),--wllama build/peer-bench) $(ARGS)
 
 golden: ## how the recorded answers are made again
 	@cat tests/golden/README.md

@@ -25,8 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed: u64 = rest.first().map_or(Ok(1), |seed| seed.parse())?;
     let mut out = std::io::stdout().lock();
     for n in 0..count.parse()? {
-        let mut schemas = Schemas(Random::new(seed.wrapping_mul(1_000_003).wrapping_add(n)));
-        let schema = schemas.schema(0);
+        let mut schemas = Schemas {
+            random: Random::new(seed.wrapping_mul(1_000_003).wrapping_add(n)),
+            definitions: Map::new(),
+        };
+        let mut schema = schemas.schema(0);
+        if !schemas.definitions.is_empty() {
+            schema["$defs"] = schemas.definitions.into();
+        }
         let line = match generate(&mut session, &schema, n) {
             Ok((text, finish)) => json!({"schema": schema, "text": text, "finish": finish}),
             Err(error) if error.kind == Kind::Schema => json!({"schema": schema, "refused": error.message}),
@@ -73,7 +79,11 @@ fn finish(
 }
 
 /// Makes schemas of all supported keywords, and now and then of one that is not.
-struct Schemas(Random);
+struct Schemas {
+    random: Random,
+    /// Of the whole schema, by name.
+    definitions: Map<String, Value>,
+}
 
 const NAMES: [&str; 12] = [
     "name", "id", "total", "items", "käse", "a b", "x\"y", "next", "tags", "unit", "0", "note",
@@ -101,7 +111,7 @@ const FORMATS: [&str; 9] = [
 
 impl Schemas {
     fn below(&mut self, n: usize) -> usize {
-        (self.0.uniform() * n as f64) as usize
+        (self.random.uniform() * n as f64) as usize
     }
 
     fn chance(&mut self, one_in: usize) -> bool {
@@ -212,10 +222,13 @@ impl Schemas {
 
     fn recursive(&mut self) -> Value {
         let value = self.schema(3);
-        json!({
-            "$defs": {"a/b": {"type": "object", "properties": {"value": value, "next": {"anyOf": [{"$ref": "#/$defs/a~1b"}, {"type": "null"}]}},
-                "required": ["value", "next"], "additionalProperties": false}},
-            "$ref": "#/$defs/a~1b"
-        })
+        let name = format!("a/{}", self.definitions.len());
+        let reference = json!({"$ref": format!("#/$defs/{}", name.replace('/', "~1"))});
+        self.definitions.insert(
+            name,
+            json!({"type": "object", "properties": {"value": value, "next": {"anyOf": [reference, {"type": "null"}]}},
+                "required": ["value", "next"], "additionalProperties": false}),
+        );
+        reference
     }
 }

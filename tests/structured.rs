@@ -103,11 +103,18 @@ fn the_answer_is_the_same_however_it_is_computed() {
         );
         let total: Value = serde_json::from_str(&fast.text).unwrap();
         assert!(!forced.concat().contains(&total["total"].to_string()));
+        assert!(
+            fast.skipped_rows > 1000,
+            "{} rows were skipped",
+            fast.skipped_rows
+        );
         for fields in [
             json!({"noFastForward": true}),
             json!({"allRows": true}),
             json!({"noFastForward": true, "allRows": true}),
             json!({"logprobs": true}),
+            json!({"speculation": false}),
+            json!({"noFastForward": true, "allRows": true, "speculation": false}),
         ] {
             let slow = run(fields.clone());
             assert_eq!(slow.tokens, fast.tokens, "{fields}");
@@ -119,6 +126,43 @@ fn the_answer_is_the_same_however_it_is_computed() {
             (0, 0, 0)
         );
     }
+}
+
+/// Tokens guessed and verified together, tokens forced, rows left out: whichever are on, greedy answers are the same.
+#[test]
+fn drafts_do_not_change_what_a_constraint_lets_through() {
+    let (mut drafted, mut skipped) = ([0, 0], 0);
+    let mut engine = Engine::load(&tiny_chat(), 2, Options::default()).unwrap();
+    for constraint in [
+        json!({"regex": "(one two three four five\\. ){6}"}),
+        json!({"schema": {"type": "array", "minItems": 8, "maxItems": 8, "items": {
+            "type": "object", "properties": {"colour": {"enum": ["red", "green", "blue"]}, "text": {"type": "string", "maxLength": 24}},
+            "required": ["colour", "text"], "additionalProperties": false
+        }}}),
+    ] {
+        let mut answers: Vec<Output> = Vec::new();
+        for (fast, rows, drafts) in [(0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)] {
+            let fields = json!({
+                "constraint": constraint, "maxTokens": 400,
+                "noFastForward": fast == 0, "allRows": rows == 0, "speculation": drafts == 1
+            });
+            let output = engine.run(ask(fields), never).unwrap();
+            assert_eq!(output.forced > 0, fast == 1);
+            assert!(rows == 1 || output.skipped_rows == 0);
+            skipped += output.skipped_rows;
+            assert!(drafts == 1 || output.drafted == 0);
+            drafted[0] += output.drafted;
+            drafted[1] += output.accepted;
+            answers.push(output);
+        }
+        for other in &answers[1..] {
+            assert_eq!(other.tokens, answers[0].tokens, "{}", answers[0].text);
+            assert_eq!(other.text, answers[0].text);
+            assert_eq!(other.finish_reason, answers[0].finish_reason);
+        }
+    }
+    assert!(skipped > 1000, "{skipped} rows were skipped");
+    assert!(drafted[1] > 20, "{drafted:?}: too few drafts to tell");
 }
 
 #[test]

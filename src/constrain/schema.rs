@@ -160,6 +160,7 @@ impl Walk<'_> {
         }
         strings::tighten(&mut copy);
         bound_numbers(&mut copy);
+        close_bounds(&mut copy);
         Ok(Value::Object(copy))
     }
 
@@ -337,6 +338,42 @@ fn bound_numbers(schema: &mut Map<String, Value>) {
     if most.is_none() && least.is_none_or(|least| least < limit) {
         schema.insert("maximum".to_string(), Value::from(LIMIT));
     }
+}
+
+/// Bounds that are not among the numbers themselves become those of the next double: 999.99…9 with digits enough is 1000 to who
+/// reads it. Not so for whole numbers.
+fn close_bounds(schema: &mut Map<String, Value>) {
+    /// The doubles next to 0 have 324 digits.
+    const NEXT_TO_ZERO: f64 = 1e-15;
+    if schema.get("type").is_some_and(|name| name == "integer") {
+        return;
+    }
+    let mut close =
+        |open: &str, closed: &str, next: fn(f64) -> f64, tighter: fn(f64, f64) -> f64, zero: f64| {
+            if let Some(x) = schema.get(open).and_then(Value::as_f64) {
+                schema.remove(open);
+                let bound = if x == 0.0 { zero } else { next(x) };
+                let known = schema.get(closed).and_then(Value::as_f64);
+                schema.insert(
+                    closed.to_string(),
+                    Value::from(known.map_or(bound, |known| tighter(known, bound))),
+                );
+            }
+        };
+    close(
+        "exclusiveMinimum",
+        "minimum",
+        f64::next_up,
+        f64::max,
+        NEXT_TO_ZERO,
+    );
+    close(
+        "exclusiveMaximum",
+        "maximum",
+        f64::next_down,
+        f64::min,
+        -NEXT_TO_ZERO,
+    );
 }
 
 /// Whole numbers that a double tells from their neighbours.
