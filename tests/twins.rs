@@ -8,7 +8,8 @@ mod random;
 use blocks::random_rows;
 use fanlight::kernels::activations::{BlockPlanes, Super8, Super16, SuperPlanes};
 use fanlight::kernels::packed::{
-    Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ6K, GroupQ8_0, Iq4Nl, Iq4Xs, Mxfp4, Nibbles,
+    Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ2K, GroupQ3K, GroupQ6K, GroupQ8_0, Iq4Nl, Iq4Xs,
+    Mxfp4, Nibbles,
 };
 use fanlight::kernels::simd::inner::{Fours, Pairs};
 use fanlight::kernels::{lanes, scalar, simd};
@@ -153,11 +154,17 @@ fn q4_k_and_q5_k() {
     twelve::<GroupK<Fives>>(Type::Q5K, simd::k::vector16, scalar::k::vector16);
 }
 
+fn sixteens<G: simd::sixteens::Sixteens + scalar::sixteens::Sixteens>(ty: Type) {
+    eight::<G>(ty, simd::sixteens::vector8::<_, Pairs>, scalar::sixteens::vector8);
+    eight::<G>(ty, simd::sixteens::vector8::<_, Fours>, scalar::sixteens::vector8);
+    twelve::<G>(ty, simd::sixteens::vector16, scalar::sixteens::vector16);
+}
+
 #[test]
-fn q6_k() {
-    eight::<GroupQ6K>(Type::Q6K, simd::q6_k::vector8::<Pairs>, scalar::q6_k::vector8);
-    eight::<GroupQ6K>(Type::Q6K, simd::q6_k::vector8::<Fours>, scalar::q6_k::vector8);
-    twelve::<GroupQ6K>(Type::Q6K, simd::q6_k::vector16, scalar::q6_k::vector16);
+fn q2_k_q3_k_and_q6_k() {
+    sixteens::<GroupQ2K>(Type::Q2K);
+    sixteens::<GroupQ3K>(Type::Q3K);
+    sixteens::<GroupQ6K>(Type::Q6K);
 }
 
 #[test]

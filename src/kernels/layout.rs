@@ -4,14 +4,14 @@ use crate::error::{Error, Kind, Result};
 use crate::kernels::activations::{Activations, Dot, Form};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
 use crate::kernels::packed::{
-    self, BlockK, BlockLegacy, BlockLevels, Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ6K,
-    GroupQ8_0, Iq4Nl, Iq4Xs, Mxfp4, Nibbles,
+    self, BlockK, BlockLegacy, BlockLevels, Fives, Group, Group0, Group1, GroupK, GroupLevels, GroupQ2K,
+    GroupQ3K, GroupQ6K, GroupQ8_0, Iq4Nl, Iq4Xs, Mxfp4, Nibbles,
 };
 use crate::kernels::simd::drive::{Shape, batch};
 use crate::kernels::simd::inner::{Fours, Pairs, Product};
 use crate::kernels::simd::legacy::Legacy;
 use crate::kernels::simd::signed::Signed;
-use crate::kernels::simd::{float, k, legacy, q6_k, signed};
+use crate::kernels::simd::{float, k, legacy, signed, sixteens};
 use crate::quant::{self, Type};
 
 /// Weights in one layout.
@@ -49,6 +49,8 @@ pub fn new(ty: Type, rows: usize, cols: usize) -> Result<Box<dyn Layout>> {
         Type::Q8_0 => Packed::<GroupQ8_0>::room(size),
         Type::Q4K => Packed::<GroupK<Nibbles>>::room(size),
         Type::Q5K => Packed::<GroupK<Fives>>::room(size),
+        Type::Q2K => Packed::<GroupQ2K>::room(size),
+        Type::Q3K => Packed::<GroupQ3K>::room(size),
         Type::Q6K => Packed::<GroupQ6K>::room(size),
         Type::Iq4Nl => Packed::<GroupLevels<Iq4Nl, 1>>::room(size),
         Type::Iq4Xs => Packed::<GroupLevels<Iq4Xs, 8>>::room(size),
@@ -70,6 +72,8 @@ pub fn bytes(ty: Type, rows: usize, cols: usize) -> u64 {
         Type::Q8_0 => packed_bytes::<GroupQ8_0>(rows, cols),
         Type::Q4K => packed_bytes::<GroupK<Nibbles>>(rows, cols),
         Type::Q5K => packed_bytes::<GroupK<Fives>>(rows, cols),
+        Type::Q2K => packed_bytes::<GroupQ2K>(rows, cols),
+        Type::Q3K => packed_bytes::<GroupQ3K>(rows, cols),
         Type::Q6K => packed_bytes::<GroupQ6K>(rows, cols),
         Type::Iq4Nl | Type::Mxfp4 => packed_bytes::<GroupLevels<Iq4Nl, 1>>(rows, cols),
         Type::Iq4Xs => packed_bytes::<GroupLevels<Iq4Xs, 8>>(rows, cols),
@@ -84,7 +88,8 @@ fn packed_bytes<G: Kernels>(rows: usize, cols: usize) -> u64 {
 /// How many rows of this type are interleaved with one another.
 pub fn group_rows(ty: Type) -> usize {
     match ty {
-        Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K | Type::Q6K => 8,
+        Type::Q4_0 | Type::Q4_1 | Type::Q5_0 | Type::Q5_1 | Type::Q4K | Type::Q5K => 8,
+        Type::Q2K | Type::Q3K | Type::Q6K => 8,
         Type::Q8_0 | Type::Iq4Nl | Type::Iq4Xs | Type::Mxfp4 => 4,
         _ => 1,
     }
@@ -555,37 +560,46 @@ macro_rules! legacy_kernels {
 legacy_kernels!(Group0);
 legacy_kernels!(Group1);
 
-impl Kernels for GroupQ6K {
-    const FORMS: &'static [Form] = BOTH;
+/// [`Kernels`] of the groups that are [`Sixteens`].
+macro_rules! sixteens_kernels {
+    ($group:ident) => {
+        impl Kernels for $group {
+            const FORMS: &'static [Form] = BOTH;
 
-    fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
-        match form {
-            Form::I8(Dot::Pairs) if EIGHT_BITS => q6_k::vector8::<Pairs>(groups, per_row, x.supers8(), out),
-            Form::I8(Dot::Fours) if EIGHT_BITS => q6_k::vector8::<Fours>(groups, per_row, x.supers8(), out),
-            _ => q6_k::vector16(groups, per_row, x.supers16(), out),
-        }
-    }
+            fn vector(groups: &[Self], per_row: usize, x: &Activations, form: Form, out: &mut [f32]) {
+                match form {
+                    Form::I8(Dot::Pairs) if EIGHT_BITS => {
+                        sixteens::vector8::<Self, Pairs>(groups, per_row, x.supers8(), out)
+                    }
+                    Form::I8(Dot::Fours) if EIGHT_BITS => {
+                        sixteens::vector8::<Self, Fours>(groups, per_row, x.supers8(), out)
+                    }
+                    _ => sixteens::vector16(groups, per_row, x.supers16(), out),
+                }
+            }
 
-    fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
-        match form {
-            Form::I8(Dot::Pairs) if EIGHT_BITS => batch::<q6_k::Batch8<Pairs>, 2, 4>(
-                &mut q6_k::Panel8::empty(),
-                groups,
-                shape,
-                x.supers8(),
-                out,
-            ),
-            Form::I8(Dot::Fours) if EIGHT_BITS => batch::<q6_k::Batch8<Fours>, 2, 4>(
-                &mut q6_k::Panel8::empty(),
-                groups,
-                shape,
-                x.supers8(),
-                out,
-            ),
-            _ => batch::<q6_k::Batch16, 2, 4>(&mut q6_k::Panel16::empty(), groups, shape, x.supers16(), out),
+            fn batch(groups: &[Self], shape: Shape, x: &Activations, form: Form, out: &mut [f32]) {
+                let panel = &mut sixteens::Panel8::empty();
+                match form {
+                    Form::I8(Dot::Pairs) if EIGHT_BITS => {
+                        batch::<sixteens::Batch8<Self, Pairs>, 2, 4>(panel, groups, shape, x.supers8(), out)
+                    }
+                    Form::I8(Dot::Fours) if EIGHT_BITS => {
+                        batch::<sixteens::Batch8<Self, Fours>, 2, 4>(panel, groups, shape, x.supers8(), out)
+                    }
+                    _ => {
+                        let panel = &mut sixteens::Panel16::empty();
+                        batch::<sixteens::Batch16<Self>, 2, 4>(panel, groups, shape, x.supers16(), out)
+                    }
+                }
+            }
         }
-    }
+    };
 }
+
+sixteens_kernels!(GroupQ2K);
+sixteens_kernels!(GroupQ3K);
+sixteens_kernels!(GroupQ6K);
 
 /// The forms of the formats whose codes have a sign.
 const SIGNED: &[Form] = if EIGHT_BITS {

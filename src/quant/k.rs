@@ -175,13 +175,11 @@ impl Block for BlockQ2K {
     }
 }
 
-impl BlockQ3K {
-    /// The scale of sub-block `k` (0..16), the 32 already taken off.
-    pub fn scale(&self, k: usize) -> i8 {
-        let low = self.scales[k % 8] >> (4 * (k / 8)) & 15;
-        let top = self.scales[8 + k % 4] >> (2 * (k / 4)) & 3;
-        (low | top << 4) as i8 - 32
-    }
+/// The scale of sub-block `k` (0..16) of Q3_K, the 32 already taken off.
+pub fn scale_of_q3_k(scales: &[u8; 12], k: usize) -> i8 {
+    let low = scales[k % 8] >> (4 * (k / 8)) & 15;
+    let top = scales[8 + k % 4] >> (2 * (k / 4)) & 3;
+    (low | top << 4) as i8 - 32
 }
 
 impl Block for BlockQ3K {
@@ -199,7 +197,7 @@ impl Block for BlockQ3K {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.to_f32();
         for (s, out) in out.chunks_exact_mut(16).enumerate() {
-            let scale = d * f32::from(self.scale(s));
+            let scale = d * f32::from(scale_of_q3_k(&self.scales, s));
             let (half, step, first) = (s / 8, s % 8 / 2, 16 * (s % 2));
             let bytes = self.qs[32 * half + first..].iter().zip(&self.hmask[first..]);
             for (out, (q, high)) in out.iter_mut().zip(bytes) {

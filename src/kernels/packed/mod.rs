@@ -15,6 +15,7 @@ mod codes;
 mod k;
 mod legacy;
 mod levels;
+mod low_k;
 mod q6_k;
 mod q8_0;
 
@@ -22,6 +23,7 @@ pub use codes::{Codes, Fives, Nibbles};
 pub use k::{BlockK, GroupK};
 pub use legacy::{BlockLegacy, Group0, Group1};
 pub use levels::{BlockLevels, GroupLevels, Iq4Nl, Iq4Xs, Mxfp4};
+pub use low_k::{GroupQ2K, GroupQ3K, Twos};
 pub use q6_k::GroupQ6K;
 pub use q8_0::GroupQ8_0;
 

@@ -6,7 +6,7 @@ pub mod delta_net;
 pub mod float;
 pub mod k;
 pub mod legacy;
-pub mod q6_k;
 pub mod quantise;
 pub mod signed;
+pub mod sixteens;
 pub mod vector;

@@ -10,7 +10,7 @@ pub mod float;
 pub mod inner;
 pub mod k;
 pub mod legacy;
-pub mod q6_k;
 pub mod quantise;
 pub mod signed;
+pub mod sixteens;
 pub mod vector;
