@@ -57,8 +57,8 @@ impl Group for GroupQ2K {
         self.d[row] = half(block, offset_of!(BlockQ2K, d));
         self.dmin[row] = half(block, offset_of!(BlockQ2K, dmin));
         let scales: &[u8; 16] = bytes(block, offset_of!(BlockQ2K, scales));
-        for j in 0..16 {
-            self.scales[j][row] = scales[j];
+        for (j, scale) in scales.iter().enumerate() {
+            self.scales[j][row] = *scale;
             let codes = read(bytes(block, offset_of!(BlockQ2K, qs)), j);
             *four_of(&mut self.codes[j][row / 4], row % 4) = pack(codes, 2);
         }
