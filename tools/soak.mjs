@@ -16,12 +16,15 @@ const HELP = `soak.mjs [WHAT…]: kills, aborts, flips, memory (all of them when
 
   --times N       how often each (kills 200, aborts 200, flips 1000, memory 50)
   --model PATH    a file for aborts and memory, in place of the small model of the repository
+  --stage NAME    of aborts: only this one (download, load, prefill, decode, classify)
   --seed N        of the random choices (1)
   --help          this text`;
 
 const BLOCK = 1 << 18;
 /** A busy machine starts a browser in its own time. */
 const PATIENCE_MS = 180_000;
+/** Aborts at these stages end a load; at the others there is a model. */
+const LOADING = new Set(['download', 'load']);
 const QUESTION = 'What is Fanlight?';
 const ANSWER = /^Fanlight runs small open language models inside a web page\./;
 
@@ -30,6 +33,7 @@ const { values, positionals } = parseArgs({
   options: {
     times: { type: 'string' },
     model: { type: 'string' },
+    stage: { type: 'string' },
     seed: { type: 'string', default: '1' },
     help: { type: 'boolean', default: false },
   },
@@ -143,10 +147,10 @@ async function aborts(times = 200) {
   await withBrowser(async (server, start) => {
     const context = await start();
     const lab = await Lab.open({ context }, server);
-    const stages = ['download', 'load', 'prefill', 'decode', 'classify'];
+    const stages = ['download', 'load', 'prefill', 'decode', 'classify'].filter((stage) => stage === (values.stage ?? stage));
     for (const stage of stages) {
       server.fault = ({ path: asked }) => (stage === 'download' && asked.endsWith('.gguf') ? { bytesPerSecond: 3_000_000 } : undefined);
-      if (stage === 'prefill') await lab.load(model, { threads: 2, contextLength: 4096 }).catch(() => lab.load(model, { threads: 2 }));
+      if (!LOADING.has(stage)) await lab.load(model, { threads: 2, contextLength: 4096 }).catch(() => lab.load(model, { threads: 2 }));
       /** @type {number[]} */
       const taken = [];
       for (let time = 0; time < times; time++) {

@@ -46,6 +46,7 @@ test('nothing is requested once a model is loaded', async (t) => {
   const browser = await launch(t);
   const lab = await Lab.open(browser, server);
   await lab.load(TINY, { threads: 2 });
+  await lab.page.waitForLoadState('networkidle'); // what schemas need comes with the model, and is not waited for
   const before = server.requests.length;
   /** @type {string[]} */
   const seen = [];
@@ -55,6 +56,19 @@ test('nothing is requested once a model is loaded', async (t) => {
   await lab.get('stream', { messages: [{ role: 'user', content: QUESTION }], breakAfter: 3 });
   await lab.get('countTokens', 'Is anybody listening?');
   await lab.fail('chat', { messages: [] });
+  const schema = { type: 'object', properties: { sky: { enum: ['blue', 'grey'] } }, required: ['sky'], additionalProperties: false };
+  assert.match((await lab.get('model', ['extract', 'The sky is blue.', schema])).sky, /^(blue|grey)$/);
+  const { text } = (await lab.get('complete', { prompt: 'Fanlight', regex: '[a-z]{3}', max_tokens: 9 })).choices[0];
+  assert.match(text, /^[a-z]{3}$/);
+  assert.equal((await lab.get('model', ['classify', ['Thank you!', 'Where is it?'], ['praise', 'delivery']])).length, 2);
+  await lab.get('model', ['embed', ['a', 'b']]);
+  await lab.get('model', ['rerank', 'a', ['b', 'c']]);
+  await lab.get('model', ['score', 'a', ' b']);
+  await lab.get('session', { name: 'talk', call: 'open' });
+  await lab.get('session', { name: 'talk', call: 'chat', params: { messages: [{ role: 'user', content: QUESTION }] } });
+  await lab.get('session', { name: 'talk', call: 'save' });
+  await lab.get('session', { name: 'talk', call: 'restore', from: 'talk' });
+  await lab.get('session', { name: 'talk', call: 'clone', params: 'other' });
   await lab.get('dispose');
   assert.deepEqual(seen, []);
   assert.equal(server.requests.length, before);

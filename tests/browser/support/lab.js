@@ -217,7 +217,7 @@ globalThis.lab = {
         decode: () => model.completions.create({ prompt: 'Fanlight', max_tokens: 400, ignore_eos: true }, { signal }),
         classify: () => model.classify(PARCELS, ['delivery', 'billing', 'praise', 'other'], { signal }),
       }[stage];
-      const work = begin();
+      const work = (async () => begin())(); // what classifies many is awaited, and no promise itself
       work.catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, after));
       const began = performance.now();
@@ -227,6 +227,8 @@ globalThis.lab = {
       await loaded?.dispose?.();
     }),
 
+  /** Calls the model itself: `classify`, `extract`, `embed` and the like. */
+  model: ([name, ...args]) => settle(() => model[name](...args)),
   tokenize: (args) => settle(() => model.tokenize(...args)),
   detokenize: (ids) => settle(() => model.detokenize(ids)),
   countTokens: (text) => settle(() => model.countTokens(text)),
