@@ -86,12 +86,12 @@ e2e-tools: node_modules/.package-lock.json
 bench: ## time the kernels, after checking their answers
 	@$(STEP) "Running the benches" cargo bench --locked
 
-bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fanlight: MODEL=file.gguf
+bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fanlight: MODEL=file.gguf, and BUILD=simd128 for that build
 	@test -n "$(MODEL)" || { echo "bench-peers: name a file: make bench-peers MODEL=/path/to/model.gguf"; exit 2; }
 	@test -d $(PEERS) || { echo "bench-peers: $(PEERS) is absent; it holds the peers and the harness"; exit 2; }
 	@mkdir -p build && rm -rf build/peer-bench && cp -R $(PEERS) build/peer-bench && chmod -R u+w build/peer-bench
 	@$(STEP) "Installing the peers" npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error
-	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url www/bench.html $(ARGS)
+	@cd build/peer-bench && node run.mjs --model "$(abspath $(MODEL))" --fanlight-dir ../.. --fanlight-url "www/bench.html$(if $(BUILD),?build=$(BUILD))" $(ARGS)
 
 constrain: node_modules/.package-lock.json ## 12,500 random schemas, answered at temperature 1 and validated: ARGS='--count N'
 	@node tools/constrain.mjs --count 2500 $(ARGS) $(wildcard ../shared/fixtures/arch/qwen3/model-f32.gguf ../shared/fixtures/arch/llama/model-f32.gguf \

@@ -37,7 +37,7 @@ test('bench.html has fanlightBench for programs', async (t) => {
   const server = await serve(t);
   const { context } = await launch(t);
   const page = await context.newPage();
-  await page.goto(`${server.url}www/bench.html?threads=2`);
+  await page.goto(`${server.url}www/bench.html?threads=2&kvType=f16`);
   await page.waitForFunction(() => 'fanlightBench' in globalThis);
   const { prefill, decode, info } = await page.evaluate(() =>
     Reflect.get(globalThis, 'fanlightBench')({ model: 'models/tiny-chat-q8_0.gguf', threads: 1, promptTokens: 16, predict: 5, runs: 2 }),
@@ -45,5 +45,6 @@ test('bench.html has fanlightBench for programs', async (t) => {
   assert.deepEqual([...prefill, ...decode].map((/** @type {any} */ each) => each.tokens), [16, 16, 4, 4]);
   assert.ok([...prefill, ...decode].every((/** @type {any} */ each) => each.ms > 0));
   assert.equal(info.shards, 1);
-  assert.match(String(await page.getAttribute('#room', 'href')), /^index\.html\?threads=2#\/bench$/);
+  assert.equal(info.kvType, 'f16', 'from the address');
+  assert.match(String(await page.getAttribute('#room', 'href')), /^index\.html\?threads=2&kvType=f16#\/bench$/);
 });
