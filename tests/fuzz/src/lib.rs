@@ -1,6 +1,7 @@
 //! What the fuzz targets share: models and vocabularies of a few kilobytes, from which `seeds` makes what they begin with.
 
 #[path = "../../support/gguf_writer.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod gguf_writer;
 
 use fanlight::gguf::Gguf;

@@ -27,7 +27,9 @@ fn parse(
     let mut add = |delta: Delta| {
         whole.content += &delta.content;
         whole.reasoning += &delta.reasoning;
-        whole.tool_calls.extend(delta.tool_calls);
+        for call in delta.tool_calls {
+            call.join(&mut whole.tool_calls);
+        }
     };
     for piece in pieces {
         add(parser.push(&piece));
