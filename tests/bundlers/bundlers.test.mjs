@@ -131,7 +131,7 @@ test('Vite + React, in development', async (t) => {
   const app = await reactExample(t);
   await mkdir(path.join(app, 'public'));
   await cp(path.join(ROOT, TINY), path.join(app, 'public/model.gguf'));
-  const vite = spawn(path.join(BIN, 'vite'), ['--port', '0', '--strictPort', '--no-color'], { cwd: app, stdio: ['ignore', 'pipe', 'inherit'] });
+  const vite = spawn(path.join(BIN, 'vite'), ['--port', '5199'], { cwd: app, env: { ...process.env, NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => vite.kill());
   const address = await new Promise((resolve, reject) => {
     let said = '';
