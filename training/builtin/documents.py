@@ -33,18 +33,23 @@ class Page:
         self.money = Money(words, slips=0.12 if rough else 0.0)
         self.dates = Dates(words)
         # What stands between a label and its value.
-        self.colon = self.form({"colon": ": ", "space": " ", "wide": "   ", "dots": " ... ", "line": ":\n", "bar": " | ", "equals": " = ", "tight": ":"}, new=("equals",), usual="colon")
+        self.colon = self.form({"colon": ": ", "space": " ", "wide": "   ", "dots": " ... ", "line": ":\n", "bar": " | ", "equals": " = ", "tight": ":"}, new=("equals",), usual="colon", more=(" - ", " : ", " > ", " ~ ", ":  ", "\t", " ", ".. ", " -> ", "; "))
         # Where the right edge of aligned figures is, if this document aligns them.
         self.width = words.number(24, 42) if words.maybe(0.35) else None
         self.case = words.pick((str, str, str, str.upper, str.upper, str.lower))
 
-    def form(self, forms, new, usual=None):
-        """One of the named ways to lay something out. Those in `new` are kept for the test, which takes half of its forms from them."""
+    def form(self, forms, new, usual=None, more=()):
+        """
+        One of the named ways to lay something out. Those in `new` are kept for the test, which takes a third of its forms from them; those in
+        `more` are odd ones for training, so that it learns not to rely on what is usual.
+        """
         if usual and self.words.maybe(0.8 - 0.3 * self.level):
             return forms[usual]
         if self.words.test and new and self.words.maybe(0.35):
             self.new_layout = True
             return forms[self.words.pick(new)]
+        if more and not self.words.test and self.words.maybe(0.15):
+            return self.words.pick(more)
         known = [name for name in forms if name not in new]
         return forms[self.words.pick(known[: max(3, round(len(known) * (0.3 + 0.7 * self.level)))])]
 

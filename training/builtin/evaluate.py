@@ -2,11 +2,13 @@
 
     python -m builtin.evaluate [--count 600] [--train] [--show 20]
 
-The same by the engine itself, with or without constraints, from the repository's root:
+The same by the package in Chromium, with or without constraints, from the repository's root, after `make js`:
 
     (cd training && .venv/bin/python -m builtin.evaluate --requests /tmp/requests.jsonl [--constrained])
-    cargo run --release --example batch -- www/models/fanlight-builtin-q8_0.gguf < /tmp/requests.jsonl > /tmp/answers.jsonl
+    node training/builtin/in_browser.mjs /tmp/requests.jsonl /tmp/answers.jsonl
     (cd training && .venv/bin/python -m builtin.evaluate --answers /tmp/answers.jsonl)
+
+By the engine as a native program: `cargo run --release --example batch -- www/models/fanlight-builtin-q8_0.gguf < … > …` in place of the second line.
 """
 
 import argparse
@@ -88,6 +90,22 @@ def fits(value, schema):
     return kind in allowed
 
 
+def constraint(made):
+    """What an answer has to obey, as the page asks for it: dates are dates, and texts and lists come to an end."""
+    if made.task == "classify":
+        return {"regex": "|".join(map(re.escape, made.asked[0][0]))}
+    schema = tasks.schema_of(made.asked)
+    for key, name, columns in made.asked:
+        part = schema["properties"][key]
+        if name == "items":
+            part["maxItems"] = 40
+            for shown, column in columns:
+                part["items"]["properties"][shown].update({"maxLength": 120} if column == "name" else {})
+        elif "string" in part["type"]:
+            part.update({"format": "date"} if name in ("date", "due") else {"maxLength": 120})
+    return {"schema": schema}
+
+
 class Score:
     def __init__(self):
         self.right, self.of = defaultdict(int), defaultdict(int)
@@ -166,10 +184,8 @@ def main():
         with options.requests.open("w", encoding="utf-8") as file:
             for made in examples:
                 line = {"messages": messages(made), "maxTokens": LONGEST_ANSWER}
-                if options.constrained and made.task == "extract":
-                    line["constraint"] = {"schema": tasks.schema_of(made.asked)}
-                elif options.constrained and made.task == "classify":
-                    line["constraint"] = {"regex": "|".join(map(re.escape, made.asked[0][0]))}
+                if options.constrained and made.task in ("extract", "classify"):
+                    line["constraint"] = constraint(made)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         return
     if options.answers:

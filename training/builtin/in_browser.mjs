@@ -36,7 +36,7 @@ async function main(from, to) {
     const model = path.resolve(values.model);
     const server = await serve(t, { mounts: { evaluated: path.dirname(model) } });
     const page = await (await launch(t)).context.newPage();
-    await page.goto(`${server.url}tests/browser/support/blank.html`);
+    await page.goto(`${server.url}tests/browser/support/blank.html`, { timeout: 0 });
     await page.evaluate(load, { url: `${server.url}evaluated/${path.basename(model)}`, threads: Number(values.threads) });
     const lines = [];
     const began = Date.now();

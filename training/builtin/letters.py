@@ -48,7 +48,7 @@ def card(words, level=1.0):
         contact.append(words.pick((site, page.pair(page.label("Web", "Website", "W"), site))))
     where = place(page) if words.maybe(0.6) else []
     words.chance.shuffle(contact)
-    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first")
+    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 7, 8))
     if order == 0:
         page.put(person_line, *title, company, *where, *contact)
     elif order == 1:
@@ -59,16 +59,26 @@ def card(words, level=1.0):
         page.put(f"{person_line}, {title[0]}" if title else person_line, company, *contact, *where)
     elif order == 4:
         page.put(*title, person_line, *where, company, *contact)
-    else:
+    elif order == 5:
         page.put(*contact, company, person_line, *title, *where)
+    elif order == 6:
+        page.put(*where, person_line, *title, company, *contact)
+    elif order == 7:
+        page.put(person_line, *contact, *title, company, *where)
+    else:
+        page.put(company, *contact, *where, person_line, *title)
     return page.finish()
 
 
 def letter(page, person, sentences):
     """A message: greeting, sentences, the name below."""
     words = page.words
-    greeting = words.of(OPENERS) + words.pick((",", ",", "!", ""))
-    closer = words.of(CLOSERS) + words.pick((",", ",", ""))
+    greeting, closer = words.of(OPENERS), words.of(CLOSERS)
+    if not words.test:
+        # Any words may stand there.
+        greeting, closer = (" ".join(words.made_up() for _ in range(words.number(1, 2))).capitalize() if words.maybe(0.2) else each for each in (greeting, closer))
+    greeting += words.pick((",", ",", "!", ""))
+    closer += words.pick((",", ",", ""))
     body = words.pick((" ", " ", "\n")).join(sentences).replace("\n ", "\n").rstrip()
     head = []
     if words.maybe(0.8):
@@ -86,7 +96,7 @@ def order(words, level=1.0):
     """A mail that orders some things."""
     page = Page(words, "order", level)
     count = words.number(1, max(1, round(1 + 3 * level)))
-    listed = page.form({"prose": 0, "lines": 1, "stars": 2}, new=("stars",))
+    listed = page.form({"prose": 0, "lines": 1, "stars": 2}, new=("stars",), more=("+ ", "> ", "o ", "~ ", ""))
     truth, parts = [], []
     style = words.pick(("{q} {n}", "{q} x {n}", "{q}x {n}", "{n} x{q}", "{n} ({q})"))
     for _ in range(count):
@@ -97,7 +107,8 @@ def order(words, level=1.0):
     if listed == 0:
         things = ", ".join(parts[:-1]) + " and " + parts[-1] if count > 1 else parts[0]
     else:
-        things = "\n" + "\n".join(("- " if listed == 1 else "* ") + part for part in parts) + "\n"
+        mark = {1: "- ", 2: "* "}.get(listed, listed)
+        things = "\n" + "\n".join(mark + part for part in parts) + "\n"
     values = {"things": things}
     person = page.know("customer", words.person()) if words.maybe(0.9) else None
     first = spin(words, words.pick(halves(PHRASES["order"])[words.test]), values)
@@ -185,11 +196,15 @@ def review(words, level=1.0):
     page.fields["mood"] = mood
     body = " ".join(sentences)
     by = [words.pick((f"by {author}", f"- {author}", author, f"{author}", page.pair(page.label("Author", "Reviewer", "Name"), author)))] if author else []
-    order = page.form({"top": 0, "bottom": 1, "author top": 2}, new=("author top",))
+    order = page.form({"top": 0, "bottom": 1, "author top": 2}, new=("author top",), more=(3, 4))
     if order == 0:
         page.put(*lines, body, *by)
     elif order == 1:
         page.put(*lines[:1], body, *lines[1:], *by) if titled else page.put(body, *lines, *by)
-    else:
+    elif order == 2:
         page.put(*lines[:1], *by, *lines[1:], body) if titled else page.put(*by, *lines, body)
+    elif order == 3:
+        page.put(body, *by, *lines)
+    else:
+        page.put(*lines[::-1], *by, body)
     return page.finish()

@@ -36,6 +36,11 @@ ITEM_FORMS = {
     "qty pcs name price": "{qty} pcs {name} - {p}",
     "n bar name": "{n} | {name} | {qty} | {p}",
 }
+ITEM_FORMS_ODD = (
+    *("+ {name} : {p}", "> {name}{gap}{p}", "~ {name} ~ {p}", "{name} -> {p}", "{n}) {name}{gap}{p}", "[{n}] {name} {p}", "o {name} - {p}"),
+    *("{qty} units {name}{gap}{p}", "{qty}pc {name}{gap}{p}", "{qty} pieces of {name}: {p}", "{name}, {qty} pieces, {p}", "- {qty} {name} = {p}", "{qty} * {name}{gap}{p}"),
+    *("{n}) {name} / {qty} / {p}", "{n};{name};{qty};{p}", "{name} / {qty} / {p}", "{n}{gap}{name}{gap}{qty}{gap}{p}", "{name}\t{p}\t{qty} pcs", "{n}. {qty} x {name}{gap}{p}"),
+)
 ITEM_FORMS_NEW = ("star name price", "qty pcs name price", "n bar name")
 
 COLUMNS = {
@@ -58,7 +63,7 @@ def items(page, most):
     words, money = page.words, page.money
     count = words.number(1, max(1, round(1 + (most - 1) * page.level)))
     forms = {name: (name, form) for name, form in ITEM_FORMS.items()}
-    name, form = page.form(forms, new=ITEM_FORMS_NEW)
+    name, form = page.form(forms, new=ITEM_FORMS_NEW, more=[("odd", form) for form in ITEM_FORMS_ODD])
     signed = words.maybe(0.3)
     gap, dots = words.pick(("  ", "   ", " ", "     ", "\t")), "." * words.number(2, 8)
     lines, truth, total = [], [], 0
@@ -172,6 +177,7 @@ def receipt(words, level=1.0):
         },
         new=("hash", "from"),
         usual="plain",
+        more=[form.format(merchant, mark=words.pick("+~=>|%:@")) for form in ("{mark} {} {mark}", "{mark}{mark} {}", "{} {mark}", "[{}]", "Bought at {}", "This is your bill, {}", "{} thanks you")],
     )
     head = [line for line in (date_line, number_line) if line] + extra
     words.chance.shuffle(head)
@@ -242,7 +248,7 @@ def invoice(words, level=1.0):
     lines, total = items(page, 4)
     sum_lines, total = sums_after(page, total)
     body = [*lines, *sum_lines]
-    order = page.form({"seller first": 0, "title first": 1, "facts first": 2, "buyer first": 3, "seller last": 4, "pairs": 5, "sums first": 6}, new=("buyer first", "sums first"))
+    order = page.form({"seller first": 0, "title first": 1, "facts first": 2, "buyer first": 3, "seller last": 4, "pairs": 5, "sums first": 6}, new=("buyer first", "sums first"), more=(7, 8, 9))
     seller = [merchant, *where, *contact]
     if order == 0:
         page.put(*seller, title, *facts, to_line, *body)
@@ -258,8 +264,14 @@ def invoice(words, level=1.0):
         pairs = [page.pair(by, merchant), to_line, *facts]
         words.chance.shuffle(pairs)
         page.put(title, *pairs, *where, *contact, *body)
-    else:
+    elif order == 6:
         page.put(title, page.pair(by, merchant), *where, *contact, *facts, *sum_lines, to_line, *lines)
+    elif order == 7:
+        page.put(to_line, title, *facts, page.pair(by, merchant), *where, *contact, *body)
+    elif order == 8:
+        page.put(title, *lines, page.pair(by, merchant), *where, *contact, to_line, *sum_lines, *facts)
+    else:
+        page.put(*facts, to_line, title, *body, page.pair(by, merchant), *where, *contact)
     if words.maybe(0.2):
         page.put(words.pick(("Thank you for your business.", "Payable without deduction.", "Please transfer the amount to our account.", "Payment within 30 days.")))
     return page.finish()

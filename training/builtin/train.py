@@ -154,7 +154,7 @@ class Run:
         os.replace(part, self.out / ("finishing.pt" if self.options.finish else "checkpoint.pt"))
 
     def load(self):
-        path = self.out / "checkpoint.pt"
+        path = self.out / ("finishing.pt" if self.options.pace < 1 else "checkpoint.pt")
         if not path.exists():
             return False
         saved = torch.load(path, map_location=self.device, weights_only=True)
@@ -241,6 +241,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--finish", type=float, metavar="MINUTES", help="let the rate fall to zero within so many minutes, then stop; the checkpoint stays as it is")
+    parser.add_argument("--pace", type=float, default=1.0, help="below 1, with --finish: goes on with a finish that was stopped, from this share of the rate")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -260,7 +261,7 @@ def train(run):
 
     def pace():
         """The share of the full rate: a warm-up, then the whole; towards zero when the run is to be finished."""
-        left = max(0.0, 1 - (time.time() - began) / stop) if options.finish else 1.0
+        left = options.pace * max(0.0, 1 - (time.time() - began) / stop) if options.finish else 1.0
         return min(1.0, (state["step"] + 1) / 50) * left
 
     def groups():
