@@ -20,12 +20,25 @@ export const builtIn = {
   suggestions: ['What is Fanlight?', 'How do I start?', 'Is my text private?', 'Recite a poem.'],
 };
 
+/** A question about a text. */
+const RECEIPT = 'What is the total?\n\nMill Lane Bakery\n14 March 2026\n2 x Rye bread  7.60\n1 x Olive oil  6.45\nTotal: €14.05';
+
+/** Part of this page, too. @type {KnownModel} */
+const reader = {
+  name: 'Fanlight reader',
+  about: 'Reads short invoices, cards and messages; still learning lists of items.',
+  url: 'models/fanlight-builtin-q8_0.gguf',
+  bytes: 3_133_472,
+  suggestions: ['What is Fanlight?', 'What can you do?', 'Is my text private?', RECEIPT],
+};
+
 /** @param {string} repository @param {string} file */
 const huggingFace = (repository, file) => `https://huggingface.co/${repository}/resolve/main/${file}`;
 
 /** @type {KnownModel[]} */
 export const knownModels = [
   builtIn,
+  reader,
   {
     name: 'SmolLM2 135M',
     about: 'Tiny and quick; English.',
