@@ -15,7 +15,7 @@ import { startServer } from './serve.mjs';
 const HELP = `work.mjs --model FILE [options]: what structured work costs, in one run, with one worker
 
   --model FILE    a GGUF file with a chat template. Random weights will do: the work is the same, the text is noise
-  --rounds N      receipts with and without a schema, in turns (3)
+  --rounds N      receipts with and without a schema, in turns (3); 0 leaves this part out
   --texts N       short texts into 5 classes (1000); 0 leaves this part out
   --wllama DIR    a folder with node_modules/@wllama/wllama, to compare with; without it, that is left out
   --peer-texts N  texts for wllama (20): the rest is taken to cost the same
@@ -124,8 +124,8 @@ async function fanlight({ page, timed }, url, texts) {
       ...{ temperature: 1, seed: 1, enable_thinking: false, ...more },
     });
   const response_format = { type: 'json_schema', json_schema: { name: 'receipt', schema: SCHEMA } };
-  await ask('', 'N/A', { max_tokens: 16, ignore_eos: true }); // computes the shared beginning, and warms the browser's compiler
-  for (const known of [true, false]) {
+  if (values.rounds !== '0') await ask('', 'N/A', { max_tokens: 16, ignore_eos: true }); // computes the shared beginning, and warms the browser's compiler
+  for (const known of values.rounds === '0' ? [] : [true, false]) {
     /** @type {number[]} */
     const ratios = [];
     for (let round = 0; round < Number(values.rounds); round++) {
