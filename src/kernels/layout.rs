@@ -1,5 +1,7 @@
 //! How the weights of a matrix lie in memory, and which kernels read them so.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Kind, Result};
 use crate::kernels::activations::{Activations, Dot, Form};
 use crate::kernels::lanes::{self, V128, f32x4_lanes};
@@ -370,7 +372,7 @@ struct Packed<G> {
     size: Size,
     groups: Rows<G>,
     /// Rows with an infinite scale, or one that is no number, which the kernels would take for finite: their products are NaN.
-    broken: Vec<usize>,
+    broken: BTreeSet<usize>,
 }
 
 /// Rows in one call of a vector kernel: short calls are optimised by the browser sooner, long ones read longer streams.
@@ -382,7 +384,7 @@ impl<G: Kernels> Packed<G> {
         Ok(Box::new(Packed {
             size,
             groups,
-            broken: Vec::new(),
+            broken: BTreeSet::new(),
         }))
     }
 
@@ -397,7 +399,7 @@ impl<G: Kernels> Layout for Packed<G> {
             let blocks = || raw.chunks_exact(self.size.ty.block_bytes());
             let finite = |block: &[u8]| G::HALVES.iter().all(|at| packed::is_finite_half(block, *at));
             if !G::HALVES.is_empty() && !blocks().all(finite) {
-                self.broken.push(row);
+                self.broken.insert(row);
             }
             let groups = self.groups.at(row / G::ROWS);
             for (group, block) in groups.iter_mut().zip(blocks()) {

@@ -328,6 +328,18 @@ impl Product for Fives {
     }
 }
 
+/// Adds the products of a super-block with twelve-bit activations to the totals: integers, times the scales of both sides.
+#[inline(always)]
+pub fn add_products<const Q: usize>(totals: &mut [V128; Q], products: [V128; Q], d: &[V128; Q], scale: V128) {
+    for q in 0..Q {
+        totals[q] = madd(
+            f32x4_convert_i32x4(products[q]),
+            f32x4_mul(d[q], scale),
+            totals[q],
+        );
+    }
+}
+
 /// Both quads of eight floats.
 #[inline(always)]
 pub fn quads(floats: &[f32; 8]) -> [V128; 2] {

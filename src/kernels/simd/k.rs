@@ -13,7 +13,7 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::{BlockK, GroupK};
 
 use super::drive::{self, Hidden, Tile};
-use super::inner::{Product, Summing, products8, products16, quads, step16, twice, wide_codes};
+use super::inner::{Product, Summing, add_products, products8, products16, quads, step16, twice, wide_codes};
 
 /// The scales of eight rows as 16-bit lanes. They have six bits, so no sign.
 #[inline(always)]
@@ -286,10 +286,7 @@ impl<C: Product + BlockK, const Q: usize, const T: usize> Tile<Q, T> for Batch16
         }
         for t in 0..N {
             let scale = load_splat_f32(&x[t].blocks[0].scale);
-            for q in 0..Q {
-                let d = f32x4_mul(panel.scales.d[q], scale);
-                totals[t][q] = madd(f32x4_convert_i32x4(sums[t][q]), d, totals[t][q]);
-            }
+            add_products(&mut totals[t], sums[t], &panel.scales.d, scale);
             panel.scales.subtract_minimums(&mut totals[t], &x[t].sums);
         }
     }

@@ -11,7 +11,7 @@ use crate::kernels::lanes::*;
 use crate::kernels::packed::{Group, GroupQ2K, GroupQ3K, GroupQ6K};
 
 use super::drive::{self, Hidden, Tile, hidden_splat};
-use super::inner::{Summing, products16, quads, step16, twice, wide_codes};
+use super::inner::{Summing, add_products, products16, quads, step16, twice, wide_codes};
 
 /// Eight rows of sixteen sub-blocks.
 pub trait Sixteens: Group {
@@ -504,10 +504,7 @@ impl<G: Sixteens, const Q: usize, const T: usize> Tile<Q, T> for Batch16<G> {
         }
         for t in 0..N {
             let scale = load_splat_f32(&x[t].blocks[0].scale);
-            for q in 0..Q {
-                let d = f32x4_mul(panel.scales.d[q], scale);
-                totals[t][q] = madd(f32x4_convert_i32x4(sums[t][q]), d, totals[t][q]);
-            }
+            add_products(&mut totals[t], sums[t], &panel.scales.d, scale);
             if G::OFFSET_SHIFT.is_none() {
                 let mut minimums = [i32x4_splat(0); Q];
                 for (x, mins) in x[t].blocks.iter().zip(&panel.scales.mins) {
@@ -515,10 +512,7 @@ impl<G: Sixteens, const Q: usize, const T: usize> Tile<Q, T> for Batch16<G> {
                         add_minimums(&mut minimums, x, h, &mins[h]);
                     }
                 }
-                for q in 0..Q {
-                    let dmin = f32x4_mul(panel.scales.dmin[q], scale);
-                    totals[t][q] = madd(f32x4_convert_i32x4(minimums[q]), dmin, totals[t][q]);
-                }
+                add_products(&mut totals[t], minimums, &panel.scales.dmin, scale);
             }
         }
     }
