@@ -102,12 +102,6 @@ pub fn load_extend_i16(from: &[i16; 4]) -> V128 {
     from_i32s(from.map(i32::from))
 }
 
-/// Eight bytes in the low half, zeros in the high half.
-#[inline(always)]
-pub fn load_low_64(from: &[u8; 8]) -> V128 {
-    from_u64s([u64::from_le_bytes(*from), 0])
-}
-
 /// The four lanes as an array.
 #[inline(always)]
 pub fn f32x4_lanes(v: V128) -> [f32; 4] {

@@ -68,13 +68,6 @@ pub fn load_extend_i16(from: &[i16; 4]) -> V128 {
     unsafe { w::i32x4_load_extend_i16x4(from.as_ptr()) }
 }
 
-/// Eight bytes in the low half, zeros in the high half.
-#[inline(always)]
-pub fn load_low_64(from: &[u8; 8]) -> V128 {
-    // SAFETY: the array is 8 readable bytes, and the instruction has no alignment requirement.
-    unsafe { w::v128_load64_zero(from.as_ptr().cast()) }
-}
-
 /// The four lanes as an array.
 #[inline(always)]
 pub fn f32x4_lanes(v: V128) -> [f32; 4] {

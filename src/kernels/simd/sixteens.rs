@@ -273,12 +273,9 @@ pub fn vector16<G: Sixteens>(groups: &[G], per_row: usize, x: &[Super16], out: &
                 }
                 let (d, dmin) = (group.d(), group.minimums(0).0);
                 let scale = load_splat_f32(&x.blocks[0].scale);
-                for q in 0..2 {
-                    totals[q] = madd(f32x4_convert_i32x4(sums[q]), f32x4_mul(d[q], scale), totals[q]);
-                    if G::OFFSET_SHIFT.is_none() {
-                        let dmin = f32x4_mul(dmin[q], scale);
-                        totals[q] = madd(f32x4_convert_i32x4(minimums[q]), dmin, totals[q]);
-                    }
+                add_products(totals, sums, &d, scale);
+                if G::OFFSET_SHIFT.is_none() {
+                    add_products(totals, minimums, &dmin, scale);
                 }
             }
         },
