@@ -11,6 +11,7 @@ pub mod messages;
 mod python;
 pub mod reasoning;
 pub mod reply;
+mod source;
 pub mod stop;
 pub mod template;
 pub mod time;

@@ -10,8 +10,9 @@
 
 use std::fmt::Write;
 
-use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// Values nested deeper than this are refused, by every function here that recurses.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -371,13 +372,61 @@ fn trim(value: &Value, chars: Option<&str>) -> Result<String, Error> {
     })
 }
 
+/// The method that a slice with a step is written as: see [`super::source`].
+pub(super) const SLICE: &str = "__slice__";
+
+/// `value[start:stop:step]`; nothing for a value that is missing.
+fn slice(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    let (start, stop, step): (Option<i64>, Option<i64>, Option<i64>) = from_args(args)?;
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return Err(invalid("slice step cannot be zero"));
+    }
+    Ok(match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Value::from(Vec::<Value>::new()),
+        ValueKind::String => {
+            let chars: Vec<char> = value.as_str().unwrap_or_default().chars().collect();
+            let places = places(chars.len(), start, stop, step);
+            Value::from(places.map(|at| chars[at]).collect::<String>())
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items: Vec<Value> = value.try_iter()?.collect();
+            let places = places(items.len(), start, stop, step);
+            Value::from(places.map(|at| items[at].clone()).collect::<Vec<_>>())
+        }
+        kind => return Err(invalid(format!("value of type {kind} cannot be sliced"))),
+    })
+}
+
+/// The places that `[start:stop:step]` picks of so many, by the rules of Python's `slice.indices`. `step` is not zero.
+fn places(len: usize, start: Option<i64>, stop: Option<i64>, step: i64) -> impl Iterator<Item = usize> {
+    let len = len as i64;
+    let (first, last) = if step > 0 { (0, len) } else { (-1, len - 1) };
+    let within = |at: i64| {
+        if at < 0 {
+            at.saturating_add(len).max(first)
+        } else {
+            at.min(last)
+        }
+    };
+    let (from, to) = if step > 0 { (first, last) } else { (last, first) };
+    let from = start.map_or(from, within);
+    let to = stop.map_or(to, within);
+    std::iter::successors(Some(from), move |at| Some(at.saturating_add(step)))
+        .take_while(move |&at| if step > 0 { at < to } else { at > to })
+        .map(|at| at as usize)
+}
+
 /// Replaces the filters and tests of the engine whose answers differ from Jinja2's.
 pub(crate) fn install(env: &mut Environment<'static>) {
     env.set_formatter(|out, _, value| match value.as_str() {
         Some(text) => out.write_str(text).map_err(Error::from),
         None => out.write_str(&str_of(value)?).map_err(Error::from),
     });
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(|state, value, name, args| match name {
+        SLICE => slice(value, args),
+        _ => unknown_method_callback(state, value, name, args),
+    });
 
     env.add_filter("tojson", tojson);
     env.add_filter("items", items);

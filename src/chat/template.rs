@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::marking::{Marker, TextSpan};
 use super::messages::Capabilities;
-use super::{Reasoning, Time, python, tools};
+use super::{Reasoning, Time, python, source, tools};
 use crate::{Error, Kind, Result};
 
 /// Steps that a template may take: two hundred messages with tools take under a million.
@@ -29,9 +29,6 @@ pub const FUEL: u64 = 20_000_000;
 pub const MAX_OUTPUT: usize = 4 << 20;
 /// The longest template that is accepted, in bytes; the longest published one that we know has 30 KB.
 pub const MAX_SOURCE: usize = 1 << 20;
-/// The most words and signs in one tag; the published templates that we know have at most 59. The engine recurses over a
-/// chain of operators, and in a browser the stack ends after some 3,000.
-const MAX_TAG: usize = 1000;
 /// Depth of nested calls and blocks, in the engine's own units. A browser's stack is smaller than a native one.
 const RECURSION: usize = 200;
 
@@ -87,7 +84,6 @@ impl ChatTemplate {
                 ),
             ));
         }
-        check_tags(source)?;
         let mut env = Environment::new();
         env.set_trim_blocks(true);
         env.set_lstrip_blocks(true);
@@ -105,7 +101,7 @@ impl ChatTemplate {
                 )
             },
         );
-        env.add_template_owned("chat", without_generation_tags(source))
+        env.add_template_owned("chat", source::prepared(source)?)
             .map_err(template_error)?;
         let markup: Vec<&str> = tools::markup().collect();
         Ok(ChatTemplate {
@@ -291,53 +287,6 @@ fn check_depth(value: &Value, name: &str) -> Result<()> {
     Err(Error::new(Kind::InvalidArgument, message))
 }
 
-/// Refuses a tag with more than [`MAX_TAG`] words and signs. String literals count as one.
-fn check_tags(source: &str) -> Result<()> {
-    let mut rest = source;
-    while let Some(at) = rest.find('{') {
-        rest = &rest[at + 1..];
-        if rest.starts_with('#') {
-            rest = rest.split_once("#}").map_or("", |(_, after)| after);
-            continue;
-        }
-        let close = match rest.bytes().next() {
-            Some(b'{') => "}}",
-            Some(b'%') => "%}",
-            _ => continue,
-        };
-        rest = &rest[1..];
-        let mut tokens = 0;
-        while !rest.is_empty() && !rest.starts_with(close) {
-            rest = after_token(rest);
-            tokens += 1;
-            if tokens > MAX_TAG {
-                let message = format!("chat template: a tag with more than {MAX_TAG} words and signs");
-                return Err(Error::new(Kind::Template, message));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What follows the first word, sign or string literal of this text, and the white space after it.
-fn after_token(text: &str) -> &str {
-    let first = text.chars().next().unwrap_or(' ');
-    let after = if matches!(first, '\'' | '"') {
-        let mut escaped = true; // The opening quote does not close.
-        let end = text.char_indices().find(|&(_, c)| {
-            let closes = c == first && !escaped;
-            escaped = c == '\\' && !escaped;
-            closes
-        });
-        end.map_or("", |(at, _)| &text[at + 1..])
-    } else if first.is_alphanumeric() || first == '_' {
-        text.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_')
-    } else {
-        &text[first.len_utf8()..]
-    };
-    after.trim_start()
-}
-
 /// The template's own words where it raised the error, the engine's otherwise.
 fn template_error(error: minijinja::Error) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -352,83 +301,4 @@ fn template_error(error: minijinja::Error) -> Error {
         _ => format!("chat template: {error}"),
     };
     Error::new(Kind::Template, message)
-}
-
-/// `{% generation %}` and its end mark the assistant's text for training. The engine does not know the tag; an
-/// `if true` in its place keeps the rules for white space.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let inside = &rest[at + 2..];
-        let sign = if inside.starts_with(['-', '+']) { 1 } else { 0 };
-        let word = inside[sign..].trim_start();
-        let (name, replacement) = if word.starts_with("generation") {
-            ("generation", "if true")
-        } else {
-            ("endgeneration", "endif")
-        };
-        let after = word.strip_prefix(name).filter(|after| {
-            let end = after.trim_start();
-            ["%}", "-%}", "+%}"].iter().any(|close| end.starts_with(close))
-        });
-        match after {
-            Some(after) => {
-                out.push_str(&rest[..at + 2 + sign]);
-                out.push(' ');
-                out.push_str(replacement);
-                out.push(' ');
-                rest = after.trim_start();
-            }
-            None => {
-                out.push_str(&rest[..at + 2]);
-                rest = inside;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_measured_without_their_strings() {
-        let long = "x ".repeat(MAX_TAG + 1);
-        for (source, fits) in [
-            (format!("{{{{ '{long}' ~ \"a\\\"{long}\" }}}} {long}"), true),
-            (format!("{{# {long} #}}{{%- set x = 1 %}}"), true),
-            ("{{ 1 }}".repeat(MAX_TAG + 1), true),
-            (format!("{{{{ {long} }}}}"), false),
-            (format!("{{% if {long}"), false),
-            (format!("{{ {{{{ 1{} }}}}", "+1".repeat(MAX_TAG)), false),
-            (format!("{{{{ {} 1 }}}}", "'a'+".repeat(MAX_TAG)), false),
-        ] {
-            assert_eq!(
-                check_tags(&source).is_ok(),
-                fits,
-                "{}",
-                &source[..40.min(source.len())]
-            );
-        }
-    }
-
-    #[test]
-    fn generation_tags_become_plain_blocks() {
-        for (source, expected) in [
-            (
-                "a{% generation %}b{%- endgeneration -%}c",
-                "a{% if true %}b{%- endif -%}c",
-            ),
-            (
-                "{%generation%}{%+ endgeneration +%}",
-                "{% if true %}{%+ endif +%}",
-            ),
-            ("{% generational %}{% if x %}{%", "{% generational %}{% if x %}{%"),
-        ] {
-            assert_eq!(without_generation_tags(source), expected);
-        }
-    }
 }
