@@ -1,15 +1,14 @@
 /** `Fanlight.canRun`: whether a model will run here, before a byte of its weights is fetched. */
 
-import { Caller } from './channel.js';
 import { orAborted } from './client.js';
 import { aborted, FanlightError, type FanlightErrorCode } from './errors.js';
 import { chooseBuild, chooseTransport, detectFeatures, type Features } from './features.js';
 import { judge, megabytes, type ShardBytes, SHARD_LIMIT } from './fit.js';
 import { compileEngine } from './module.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
-import type { KvType, MeasuredModel, StorageCalls, Use } from './protocol.js';
+import type { KvType, MeasuredModel, Use } from './protocol.js';
 import { checkSource, type ModelPart } from './sources.js';
-import { spawnWorker } from './spawn.js';
+import { withWorker } from './spawn.js';
 
 /** How the model would be loaded: what `Fanlight.load` takes, as far as its size depends on it. */
 export interface CanRunOptions {
@@ -109,16 +108,11 @@ export function useOf(
 /** What the headers of these files say. */
 export async function measure(parts: readonly (string | Blob)[], use: Use, signal: AbortSignal | undefined) {
   const engine = await compileEngine(chooseBuild('auto', detectFeatures()));
-  const handle = spawnWorker();
-  const worker = new Caller<StorageCalls>(handle.port);
-  handle.onDeath((reason) => worker.fail(reason));
   const stop = new AbortController();
-  try {
+  return withWorker((worker) => {
     const work = worker.call('measure', { parts, engine, use }, { signal: stop.signal });
-    return await orAborted(work, signal, () => stop.abort());
-  } finally {
-    handle.terminate();
-  }
+    return orAborted(work, signal, () => stop.abort());
+  });
 }
 
 /** Whether what was measured fits. Of the file, so many bytes `here` need no room in storage any more. */

@@ -5,6 +5,7 @@
 
 import { aborted, asFanlightError, FanlightError, fromRecord, toRecord } from './errors.js';
 import type { Calls, Reply, Request } from './protocol.js';
+import { PATIENCE, Silence } from './silence.js';
 
 /** What a channel needs of a worker, of a worker's own global scope, or of a message port. */
 export interface Port {
@@ -18,17 +19,47 @@ interface Pending {
   resolve(result: unknown): void;
   reject(error: FanlightError): void;
   event(event: unknown): void;
+  readonly signal: AbortSignal | undefined;
+  readonly inSteps: boolean;
+  /** The other end has heard of it. */
+  begun: boolean;
+  /** It goes in steps now. */
+  stepping: boolean;
+}
+
+/** How long the other end may be silent while it is at this. */
+function patienceWith({ begun, stepping, signal }: Pending): number {
+  if (!begun || stepping) return PATIENCE.inSteps;
+  return signal?.aborted ? PATIENCE.cancelled : PATIENCE.atOnce;
+}
+
+/** Besides the parameters of a call. */
+export interface CallOptions<Event> {
+  readonly transfer?: Transferable[];
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: Event) => void;
+  /** From its first event on, the other end hears messages all the time. */
+  readonly inSteps?: boolean;
 }
 
 /** The calling end. */
 export class Caller<M extends Calls> {
   readonly #port: Port;
   readonly #pending = new Map<number, Pending>();
+  readonly #silence: Silence | undefined;
   #next = 0;
   #broken: FanlightError | undefined;
 
-  constructor(port: Port) {
+  /** `onSilence` is called when the other end does not answer any more; without it, nobody notices. */
+  constructor(port: Port, onSilence?: () => void) {
     this.#port = port;
+    if (onSilence) {
+      this.#silence = new Silence({
+        patience: () => Math.max(...[...this.#pending.values()].map(patienceWith)),
+        ask: () => port.postMessage({ id: Math.min(...this.#pending.keys()), ask: true }, []),
+        lost: onSilence,
+      });
+    }
     port.addEventListener('message', (event) => this.#receive(event.data));
     port.start?.();
   }
@@ -40,9 +71,9 @@ export class Caller<M extends Calls> {
   call<K extends keyof M & string>(
     kind: K,
     params: M[K]['params'],
-    options: { transfer?: Transferable[]; signal?: AbortSignal; onEvent?: (event: M[K]['event']) => void } = {},
+    options: CallOptions<M[K]['event']> = {},
   ): Promise<M[K]['result']> {
-    const { signal, transfer = [], onEvent } = options;
+    const { signal, transfer = [], onEvent, inSteps = false } = options;
     if (this.#broken) return Promise.reject(this.#broken);
     if (signal?.aborted) return Promise.reject(aborted(signal.reason));
     const id = this.#next++;
@@ -50,7 +81,9 @@ export class Caller<M extends Calls> {
     const answer = new Promise<M[K]['result']>((resolve, reject) => {
       try {
         this.#port.postMessage({ id, kind, params }, transfer);
-        this.#pending.set(id, { resolve, reject, event: (event) => onEvent?.(event) });
+        const event = (event: M[K]['event']) => onEvent?.(event);
+        this.#pending.set(id, { resolve, reject, event, signal, inSteps, begun: false, stepping: false });
+        this.#silence?.begin();
       } catch (error) {
         reject(asFanlightError(error, 'invalid-argument', 'This cannot be sent to a worker'));
       }
@@ -65,13 +98,19 @@ export class Caller<M extends Calls> {
     this.#broken = reason;
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
+    this.#silence?.end();
   }
 
   #receive(reply: Reply<M>): void {
+    this.#silence?.heard();
     const pending = this.#pending.get(reply.id);
     if (!pending) return; // answered by fail()
+    pending.begun = true;
+    if (reply.kind === 'alive') return;
+    pending.stepping = pending.inSteps;
     if (reply.kind === 'event') return pending.event(reply.event);
     this.#pending.delete(reply.id);
+    if (this.#pending.size === 0) this.#silence?.end();
     if (reply.kind === 'result') pending.resolve(reply.result);
     else pending.reject(fromRecord(reply.error));
   }
@@ -97,6 +136,7 @@ export function serve<M extends Calls>(port: Port, handlers: Handlers<M>): void 
   async function answer<K extends keyof M>(id: number, kind: K, params: M[K]['params']): Promise<void> {
     const abort = new AbortController();
     running.set(id, abort);
+    post({ id, kind: 'alive' });
     try {
       const emit = (event: M[K]['event']) => post({ id, kind: 'event', event });
       const result = await handlers[kind](params, { signal: abort.signal, emit });
@@ -112,6 +152,7 @@ export function serve<M extends Calls>(port: Port, handlers: Handlers<M>): void 
     const request: Request<M> = event.data;
     if (!('id' in request)) return; // not of this conversation
     if ('cancel' in request) running.get(request.id)?.abort();
+    else if ('ask' in request) post({ id: request.id, kind: 'alive' });
     else void answer(request.id, request.kind, request.params);
   });
   port.start?.();

@@ -1,6 +1,6 @@
 /** The page's half of the conversation: the workers of one model, its line of requests, and what happens when one dies. */
 
-import { Caller } from './channel.js';
+import type { Caller } from './channel.js';
 import type { GenerateRequest, SavePlan } from './engine.js';
 import { aborted, FanlightError } from './errors.js';
 import { makeLinks, type SharedControl } from './exchange.js';
@@ -17,7 +17,7 @@ import type {
   StorageCalls,
   StoredFile,
 } from './protocol.js';
-import { spawnWorker, type WorkerHandle } from './spawn.js';
+import { hire, type Member, spawnWorker, type WorkerHandle } from './spawn.js';
 
 /** What the workers of a model are to do. */
 export interface Assignment {
@@ -29,15 +29,8 @@ export interface Assignment {
   readonly kvType: KvType | undefined;
 }
 
-/** A worker that does not answer a cancelled call for so long is taken for dead. */
-const SILENCE_MS = 5_000;
 /** What a worker gets to close its files before it is ended. */
 const GRACE_MS = 1_000;
-
-interface Member {
-  readonly handle: WorkerHandle;
-  readonly caller: Caller<StorageCalls & ShardCalls>;
-}
 
 /** What can be done with memories while no request is answered. */
 export interface MemoryWork {
@@ -140,13 +133,7 @@ export class Crew implements Host {
     }
     const stop = new AbortController();
     const calls = this.#callShards(request, memory, stop.signal, options.onEvent);
-    const silence = setTimeoutOn(stop.signal, SILENCE_MS, () => {
-      this.end(new FanlightError('worker-crashed', 'A worker does not answer any more. Load the model again.'));
-    });
-    void Promise.allSettled(calls).then(() => {
-      silence.clear();
-      leave();
-    });
+    void Promise.allSettled(calls).then(leave);
     for (const call of calls) {
       call.catch((error: FanlightError) => {
         this.#sendHome(stop);
@@ -213,7 +200,7 @@ export class Crew implements Host {
       const whileWanted = (event: GenerateEvent) => {
         if (!stop.aborted) onEvent(event);
       };
-      return caller.call('generate', { epoch, memory, request }, { signal: stop, onEvent: whileWanted });
+      return caller.call('generate', { epoch, memory, request }, { signal: stop, onEvent: whileWanted, inSteps: true });
     });
   }
 
@@ -237,9 +224,7 @@ export class Crew implements Host {
   }
 
   #hire(): void {
-    const handle = this.#spawn();
-    handle.onDeath((reason) => this.end(reason));
-    this.#members.push({ handle, caller: new Caller(handle.port) });
+    this.#members.push(hire((reason) => this.end(reason), this.#spawn));
   }
 
   #member(shard: number): Member {
@@ -303,19 +288,4 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
     else signal.addEventListener('abort', stop, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
-}
-
-/** Does `work` so long after the signal fires, unless cleared before. */
-function setTimeoutOn(signal: AbortSignal, ms: number, work: () => void): { clear(): void } {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let cleared = false;
-  signal.addEventListener('abort', () => {
-    if (!cleared) timer = setTimeout(work, ms);
-  });
-  return {
-    clear() {
-      cleared = true;
-      clearTimeout(timer);
-    },
-  };
 }

@@ -29,9 +29,10 @@ export interface Exchange {
 
 /**
  * A shard that gives no sign of life for so long is lost: whoever waits for it fails. Counted in naps, not by the clock: a machine
- * that slept has not waited. The first slice of a request may take any time: its prompt is being read by the leader.
+ * that slept has not waited. The leader's first slice of a request may take any time: it reads the prompt before.
  */
 const LOST_MS = 1_200;
+const LEADER = 0;
 
 /** The part of an engine that an exchange needs. */
 export type SliceHolder = Pick<Engine, 'exchangeKind' | 'exchangePtr' | 'exchangeLen'>;
@@ -73,12 +74,12 @@ export function makeLinks(
 
 /** Whether a shard has something to send in an exchange of this kind. */
 function contributes(kind: number, shard: number): boolean {
-  return kind === ExchangeKind.AllGather || (kind === ExchangeKind.FromLeader ? shard === 0 : shard !== 0);
+  return kind === ExchangeKind.AllGather || (kind === ExchangeKind.FromLeader ? shard === LEADER : shard !== LEADER);
 }
 
 /** Whether it sends that to shard `to`. */
 function sends(kind: number, from: number, to: number): boolean {
-  return from !== to && contributes(kind, from) && (kind !== ExchangeKind.ToLeader || to === 0);
+  return from !== to && contributes(kind, from) && (kind !== ExchangeKind.ToLeader || to === LEADER);
 }
 
 /** A view of one shard's slice. It must not outlive the call that made it: the memory may grow. */
@@ -218,7 +219,7 @@ class SharedExchange implements Exchange {
       Atomics.wait(this.#control, counter, seen, NAP_MS);
       this.alive(); // for those who wait for this one
       const now = Atomics.load(this.#control, counter + LIFE);
-      naps = now === sign && entered > 1 ? naps + 1 : 0;
+      naps = now === sign && (entered > 1 || peer !== LEADER) ? naps + 1 : 0;
       sign = now;
       if (naps * NAP_MS > LOST_MS) throw lost(peer);
     }
@@ -337,7 +338,7 @@ class MessageExchange implements Exchange {
     const take = () => {
       for (const peer of senders) this.#take(peer, sequence, sliceOf(engine, memory, peer.shard));
     };
-    return missing().length === 0 ? take() : this.#wait(missing, sequence > 0).then(take);
+    return missing().length === 0 ? take() : this.#wait(missing, sequence === 0).then(take);
   }
 
   #take(peer: Peer, sequence: number, into: Uint8Array): void {
@@ -348,7 +349,7 @@ class MessageExchange implements Exchange {
     into.set(new Uint8Array(slice.bytes));
   }
 
-  #wait(missing: () => Peer[], limited: boolean): Promise<void> {
+  #wait(missing: () => Peer[], first: boolean): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       if (this.#signal?.aborted) return reject(aborted());
       const settle = (error?: FanlightError) => {
@@ -359,7 +360,7 @@ class MessageExchange implements Exchange {
       this.#waiting = {
         arrived: () => missing().length === 0 && settle(),
         cancel: () => settle(aborted()),
-        look: () => limited && this.#look(missing()),
+        look: () => this.#look(missing().filter(({ shard }) => !first || shard !== LEADER)),
         missed: (peer) => missing().includes(peer) && settle(lost(peer.shard)),
       };
     });

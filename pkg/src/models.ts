@@ -1,13 +1,12 @@
 /** `Fanlight.models`: what is in browser storage, whole or in part. Nothing is ever removed but here, by the application. */
 
-import { Caller } from './channel.js';
 import { FanlightError, invalidArgument } from './errors.js';
 import { chooseBuild, detectFeatures } from './features.js';
 import { compileEngine } from './module.js';
 import { checkSignal, known } from './params.js';
-import type { ListedFile, StorageCalls } from './protocol.js';
+import type { ListedFile } from './protocol.js';
 import { checkSource, splitParts } from './sources.js';
-import { spawnWorker } from './spawn.js';
+import { withWorker } from './spawn.js';
 
 /** A model in storage: one file, or all files of a model that is split over several, and the `mmproj` file beside it. */
 export interface StoredModel {
@@ -63,7 +62,7 @@ export interface ModelWorkOptions {
 
 /** Every model in storage, and every unfinished download. */
 async function list(): Promise<StoredModel[]> {
-  return group(await ask((worker) => worker.call('list', {})));
+  return group(await withWorker((worker) => worker.call('list', {})));
 }
 
 /** One model; nothing when not a byte of it is there. */
@@ -76,7 +75,7 @@ async function info(url: string | URL): Promise<StoredModel | undefined> {
 async function verify(url: string | URL, options: ModelWorkOptions = {}): Promise<Verification> {
   const { urls, signal, onEvent } = await work('models.verify', url, options);
   const engine = await compileEngine(chooseBuild('auto', detectFeatures()));
-  return ask(async (worker) => {
+  return withWorker(async (worker) => {
     let [ok, blocks, damagedBlocks] = [true, 0, 0];
     for (const url of urls) {
       const found = await worker.call('verify', { url, engine }, { ...signal, onEvent });
@@ -92,12 +91,12 @@ async function verify(url: string | URL, options: ModelWorkOptions = {}): Promis
 async function remove(url: string | URL): Promise<void> {
   const stored = await info(url);
   const urls = [...new Set([...urlsOf(url), ...(stored?.files.map((file) => file.url) ?? [])])];
-  await ask((worker) => worker.call('remove', { urls }));
+  await withWorker((worker) => worker.call('remove', { urls }));
 }
 
 /** Removes all models and all unfinished downloads. */
 async function clear(): Promise<void> {
-  await ask(async (worker) => {
+  await withWorker(async (worker) => {
     const urls = (await worker.call('list', {})).map((file) => file.url);
     await worker.call('remove', { urls });
   });
@@ -106,7 +105,7 @@ async function clear(): Promise<void> {
 /** The files of a stored model, to be saved or sent elsewhere. */
 async function exportModel(url: string | URL): Promise<Blob[]> {
   const urls = (await info(url))?.files.map((file) => file.url) ?? urlsOf(url);
-  return ask(async (worker) => {
+  return withWorker(async (worker) => {
     const blobs: Blob[] = [];
     for (const url of urls) blobs.push(await worker.call('read', { url }));
     return blobs;
@@ -124,7 +123,7 @@ async function importModel(
   if (blobs.length !== urls.length) throw invalidArgument('files', files, `${urls.length} files`);
   for (const blob of blobs) if (!(await isGguf(blob))) throw notAGguf(blob);
   const engine = await compileEngine(chooseBuild('auto', detectFeatures()));
-  await ask(async (worker) => {
+  await withWorker(async (worker) => {
     for (const [index, blob] of blobs.entries()) {
       await worker.call('keep', { url: urls[index] ?? '', blob, engine }, { ...signal, onEvent });
     }
@@ -162,19 +161,7 @@ export const models = {
   persist,
 } as const;
 
-// ---- The worker that does it -----------------------------------------------------------------------------------
-
-/** A worker for as long as the work takes. */
-async function ask<T>(work: (worker: Caller<StorageCalls>) => Promise<T>): Promise<T> {
-  const handle = spawnWorker();
-  const worker = new Caller<StorageCalls>(handle.port);
-  handle.onDeath((reason) => worker.fail(reason));
-  try {
-    return await work(worker);
-  } finally {
-    handle.terminate();
-  }
-}
+// ---- What they share -----------------------------------------------------------------------------------------
 
 async function work(where: string, url: string | URL, options: ModelWorkOptions) {
   const { onProgress } = options;

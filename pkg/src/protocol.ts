@@ -6,6 +6,7 @@
  * - The page calls; a call has a number. The worker answers each call exactly once, with a result or an error.
  * - Before the answer it may send any number of events that belong to the call. After the answer, none.
  * - The page may cancel a call. It is still answered: with `aborted`, or with the result if that came first.
+ * - A worker says when it begins a call. Later the page may ask for a sign of life, which it gives as soon as it hears that.
  * - Calls may overlap. A shard runs one `generate` at a time; the page sees to that.
  * - A worker that dies answers nothing any more: the page rejects what was pending, and ends the other workers.
  *
@@ -229,10 +230,13 @@ export type Calls = Record<string, { params: unknown; result: unknown; event: un
 /** Page to worker. */
 export type Request<M extends Calls> =
   | { [K in keyof M]: { readonly id: number; readonly kind: K; readonly params: M[K]['params'] } }[keyof M]
-  | { readonly id: number; readonly cancel: true };
+  | { readonly id: number; readonly cancel: true }
+  | { readonly id: number; readonly ask: true };
 
 /** Worker to page. */
 export type Reply<M extends Calls> =
   | { readonly id: number; readonly kind: 'result'; readonly result: M[keyof M]['result'] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorRecord }
-  | { readonly id: number; readonly kind: 'event'; readonly event: M[keyof M]['event'] };
+  | { readonly id: number; readonly kind: 'event'; readonly event: M[keyof M]['event'] }
+  /** The call has begun; or a sign of life. */
+  | { readonly id: number; readonly kind: 'alive' };

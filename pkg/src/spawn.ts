@@ -1,7 +1,8 @@
 /** Starts workers, and notices when one is gone. */
 
-import type { Port } from './channel.js';
+import { Caller, type Port } from './channel.js';
 import { FanlightError } from './errors.js';
+import type { ShardCalls, StorageCalls } from './protocol.js';
 
 /** Something that runs `worker.ts`. Tests bring their own. */
 export interface WorkerHandle {
@@ -44,6 +45,30 @@ export function spawnWorker(): WorkerHandle {
       worker.terminate();
     },
   };
+}
+
+/** A worker, and the line to it. */
+export interface Member {
+  readonly handle: WorkerHandle;
+  readonly caller: Caller<StorageCalls & ShardCalls>;
+}
+
+/** Takes on a worker. `onLost` is called when it is dead, or does not answer any more. */
+export function hire(onLost: (reason: FanlightError) => void, spawn: () => WorkerHandle = spawnWorker): Member {
+  const handle = spawn();
+  handle.onDeath(onLost);
+  const silent = () => onLost(new FanlightError('worker-crashed', 'A worker does not answer any more. Load the model again.'));
+  return { handle, caller: new Caller(handle.port, silent) };
+}
+
+/** A worker for as long as the work takes. */
+export async function withWorker<T>(work: (worker: Member['caller']) => Promise<T>): Promise<T> {
+  const { handle, caller } = hire((reason) => caller.fail(reason));
+  try {
+    return await work(caller);
+  } finally {
+    handle.terminate();
+  }
 }
 
 let spawned = 0;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Caller, serve } from '../dist/channel.js';
 import { FanlightError, invalidArgument } from '../dist/errors.js';
+import { PATIENCE, Silence } from '../dist/silence.js';
 
 /**
  * @typedef {{
@@ -84,4 +85,98 @@ test('what cannot be sent is refused', async (t) => {
   const unsendable = /** @type {any} */ (() => 1);
   await assert.rejects(caller.call('double', unsendable), { code: 'invalid-argument' });
   assert.equal(await caller.call('double', 3), 6);
+});
+
+// ---- An end that does not answer -------------------------------------------------------------------------------
+
+/**
+ * A watch over an end that answers when `answers` says so, and a clock that the test moves.
+ * @param {import('node:test').TestContext} t
+ * @param {number} patience
+ * @param {(asked: number) => boolean} answers
+ */
+function watched(t, patience, answers = () => false) {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  let asked = 0;
+  let lost = 0;
+  const silence = new Silence({
+    patience: () => patience,
+    ask: () => void (answers(++asked) && silence.heard()),
+    lost: () => (lost += 1),
+  });
+  return { silence, seen: () => ({ asked, lost }), looks: (/** @type {number} */ looks) => t.mock.timers.tick(100 * looks) };
+}
+
+test('a silent end is asked, and then given up once', (t) => {
+  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  silence.begin();
+  silence.heard();
+  looks(3);
+  assert.deepEqual(seen(), { asked: 0, lost: 0 });
+  looks(PATIENCE.inSteps - 3);
+  assert.deepEqual(seen(), { asked: 1, lost: 0 });
+  looks(1);
+  assert.deepEqual(seen(), { asked: 1, lost: 1 });
+});
+
+test('an end that answers is waited for, however long it takes', (t) => {
+  const { silence, seen, looks } = watched(t, PATIENCE.inSteps, () => true);
+  silence.begin();
+  silence.heard();
+  looks(4000);
+  assert.deepEqual(seen(), { asked: 1000, lost: 0 });
+});
+
+test('nobody looks before the first word, nor when there is nothing to wait for', (t) => {
+  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  silence.begin();
+  looks(1000);
+  silence.heard();
+  silence.end();
+  looks(1000);
+  silence.begin();
+  looks(PATIENCE.inSteps);
+  assert.deepEqual(seen(), { asked: 1, lost: 0 });
+});
+
+test('where steps take long, they may take long', (t) => {
+  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  silence.begin();
+  silence.heard();
+  looks(12);
+  silence.heard();
+  looks(4 * 12);
+  assert.equal(seen().lost, 0);
+  looks(1);
+  assert.equal(seen().lost, 1);
+});
+
+test('what the other end is at decides how long it may be silent', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  /** @type {(event: MessageEvent) => void} */
+  let hear = () => {};
+  let lost = 0;
+  const port = { postMessage() {}, addEventListener: (/** @type {string} */ _, /** @type {typeof hear} */ listener) => (hear = listener) };
+  const caller = new Caller(port, () => (lost += 1));
+  const say = (/** @type {object} */ data) => hear(new MessageEvent('message', { data }));
+  const looks = (/** @type {number} */ looks) => t.mock.timers.tick(100 * looks);
+  say({}); // it is there
+  const abort = new AbortController();
+  const first = caller.call('work', 1, { signal: abort.signal });
+  say({ id: 0, kind: 'alive' });
+  looks(PATIENCE.cancelled + 1);
+  abort.abort();
+  say({ id: 0, kind: 'event' });
+  looks(PATIENCE.cancelled);
+  say({ id: 0, kind: 'result', result: 'done' });
+  assert.equal(await first, 'done');
+  looks(PATIENCE.atOnce);
+  void caller.call('work', 2, { inSteps: true });
+  say({ id: 1, kind: 'alive' });
+  looks(PATIENCE.atOnce);
+  say({ id: 1, kind: 'event' });
+  looks(PATIENCE.inSteps);
+  assert.equal(lost, 0);
+  looks(1);
+  assert.equal(lost, 1);
 });

@@ -67,8 +67,8 @@ const workers = [];
 let workersStarted = 0;
 let chunksSeen = 0;
 globalThis.Worker = class extends Worker {
-  constructor(...args) {
-    super(...args);
+  constructor(_, options) {
+    super(new URL('hangable.js', import.meta.url), options);
     workers.push(this);
     workersStarted += 1;
   }
@@ -86,7 +86,6 @@ globalThis.lab = {
   loaded: 0,
   /** Ends a worker behind the package's back. */
   killWorker: (index) => settle(async () => Object.getPrototypeOf(Worker.prototype).terminate.call(workers[index])),
-
 
   /** Loads; gives what is known of the model, and the progress that was told. */
   load: ({ source, file, abort, ...options }) =>
@@ -142,6 +141,20 @@ globalThis.lab = {
       setTimeout(() => controller.abort(), ms);
       const kind = params.messages ? model.chat.completions : model.completions;
       return kind.create(params, { signal: controller.signal });
+    }),
+
+  /** Several calls at once of the model; then, so many milliseconds later, a worker hangs. How each ended, and how long after that. */
+  hangsDuring: ({ calls, worker, after }) =>
+    settle(async () => {
+      let hung = 0;
+      const ends = calls.map(async ([name, params]) => {
+        const end = await globalThis.lab[name](params);
+        return { ...end, ms: performance.now() - hung };
+      });
+      await new Promise((resolve) => setTimeout(resolve, after));
+      hung = performance.now();
+      workers[worker].postMessage({ hang: true });
+      return Promise.all(ends);
     }),
 
   /** Several requests at once, and the order in which they were done. */
