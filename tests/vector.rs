@@ -45,6 +45,7 @@ fn softmax_sum_max_and_argmax_agree_with_the_twin_at_every_length() {
     for len in LENGTHS {
         let x: Vec<f32> = random.vector(len).iter().map(|x| x * 8.0).collect();
         assert_eq!(vector::max(&x), scalar::vector::max(&x));
+        assert_eq!(vector::max_abs(&x), scalar::vector::max_abs(&x));
         assert_eq!(vector::argmax(&x), scalar::vector::argmax(&x));
         let exact: f64 = x.iter().map(|&x| f64::from(x)).sum();
         let magnitude: f32 = x.iter().map(|x| x.abs()).sum();
@@ -53,6 +54,18 @@ fn softmax_sum_max_and_argmax_agree_with_the_twin_at_every_length() {
         vector::softmax(&mut found);
         scalar::vector::softmax(&mut expected);
         assert_close("softmax", &found, &expected, 4e-6, 1e-37);
+    }
+}
+
+#[test]
+fn the_largest_magnitude_skips_nan_at_every_place() {
+    for len in 1..40 {
+        for place in 0..len {
+            let mut x = vec![f32::NAN; len];
+            assert_eq!(vector::max_abs(&x), 0.0);
+            x[place] = -3.0;
+            assert_eq!(vector::max_abs(&x), 3.0, "{place} of {len}");
+        }
     }
 }
 

@@ -7,21 +7,27 @@
 //! Coded caches are computed in integers: a query becomes codes with a scale per [`KEY_BLOCK`] once, and the weights of a page
 //! become codes after each softmax step.
 
+use std::ops::Range;
+
 use crate::kernels::cache::{Coded, Head, KEY_BLOCK, KvCache, PAGE, QUERY_LIMIT, VALUE_DIMENSIONS, scale};
 use crate::kernels::simd::attention::{Load, Query, scores, to_codes, weigh};
 use crate::kernels::vector;
+
+/// Up to so many tokens, all heads go through the pages together, which reads the cache as it lies in memory. With more, a
+/// page of one head serves all tokens while it is in the processor's cache.
+const FEW: usize = 4;
 
 /// Buffers of [`attend`], kept between calls.
 #[derive(Debug, Default)]
 pub struct Scratch {
     page: Vec<f32>,
-    /// Queries of one head as codes: `[tokens, group, key_length]`, padded to whole blocks.
+    /// Queries as codes: `[heads at once, tokens, group, key_length]`, padded to whole blocks.
     codes: Vec<i16>,
-    /// `[tokens, group, blocks]`
+    /// `[heads at once, tokens, group, blocks]`
     scales: Vec<f32>,
-    /// Weighted values: `[tokens, group, value_length]`, padded to whole panels.
+    /// Weighted values: `[heads at once, tokens, group, value_length]`, padded to whole panels.
     sums: Vec<f32>,
-    /// Running maximum and sum of each query: `[tokens, group]`.
+    /// Running maximum and sum of each query: `[heads at once, tokens, group]`.
     running: Vec<Running>,
 }
 
@@ -89,9 +95,12 @@ pub fn attend(
     }
     let tokens = q.len() / (heads * group * key_length);
     let padded = value_length.next_multiple_of(VALUE_DIMENSIONS);
-    for head in 0..heads {
-        let index = |t: usize, g: usize| (t * heads + head) * group + g;
-        let query = |t: usize, g: usize| &q[index(t, g) * key_length..][..key_length];
+    let at_once = if tokens <= FEW { heads } else { 1 };
+    for from in (0..heads).step_by(at_once) {
+        let heads_now = from..heads.min(from + at_once);
+        let now = heads_now.len();
+        let index = |t: usize, head: usize, g: usize| (t * heads + head) * group + g;
+        let query = |t: usize, head: usize, g: usize| &q[index(t, head, g) * key_length..][..key_length];
         let Scratch {
             page: floats,
             codes,
@@ -100,83 +109,92 @@ pub fn attend(
             running,
         } = scratch;
         running.clear();
-        running.resize(tokens * group, Running::START);
+        running.resize(now * tokens * group, Running::START);
         sums.clear();
-        sums.resize(tokens * group * padded, 0.0);
+        sums.resize(now * tokens * group * padded, 0.0);
         let mut coded = false;
         for page in 0..(first + tokens).div_ceil(PAGE) {
             let start = page * PAGE;
             let filled = (first + tokens - start).min(PAGE);
-            let rows = cache.page(layer, page, head, filled, floats);
-            if !coded && !matches!(rows, Head::Floats(..)) {
-                encode_queries(shape, tokens, query, codes, scales);
-                coded = true;
-            }
-            for t in start.saturating_sub(first)..tokens {
-                let seen = (first + t + 1 - start).min(PAGE);
-                let running = &mut running[t * group..][..group];
-                let sums = &mut sums[t * group * padded..][..group * padded];
-                match rows {
-                    Head::Floats(keys, values) => {
-                        for g in 0..group {
-                            let sums = &mut sums[g * padded..][..value_length];
-                            let keys = &keys[..seen * key_length];
-                            float_page(
-                                query(t, g),
-                                keys,
-                                &values[..seen * value_length],
-                                shape.scale,
-                                &mut running[g],
-                                sums,
-                            );
+            for (slot, head) in heads_now.clone().enumerate() {
+                let rows = cache.page(layer, page, head, filled, floats);
+                if !coded && !matches!(rows, Head::Floats(..)) {
+                    encode_queries(shape, heads_now.clone(), tokens, query, codes, scales);
+                    coded = true;
+                }
+                for t in start.saturating_sub(first)..tokens {
+                    let seen = (first + t + 1 - start).min(PAGE);
+                    let place = slot * tokens + t;
+                    let running = &mut running[place * group..][..group];
+                    let sums = &mut sums[place * group * padded..][..group * padded];
+                    match rows {
+                        Head::Floats(keys, values) => {
+                            for g in 0..group {
+                                let sums = &mut sums[g * padded..][..value_length];
+                                let keys = &keys[..seen * key_length];
+                                float_page(
+                                    query(t, head, g),
+                                    keys,
+                                    &values[..seen * value_length],
+                                    shape.scale,
+                                    &mut running[g],
+                                    sums,
+                                );
+                            }
                         }
+                        Head::Q16(page) => coded_page(page, seen, place, codes, scales, running, sums),
+                        Head::Q8(page) => coded_page(page, seen, place, codes, scales, running, sums),
                     }
-                    Head::Q16(page) => coded_page(page, seen, t, codes, scales, running, sums),
-                    Head::Q8(page) => coded_page(page, seen, t, codes, scales, running, sums),
                 }
             }
         }
-        for t in 0..tokens {
-            for g in 0..group {
-                let inverse = 1.0 / running[t * group + g].sum;
-                let sums = &sums[(t * group + g) * padded..][..value_length];
-                let out = &mut out[index(t, g) * value_length..][..value_length];
-                out.iter_mut()
-                    .zip(sums)
-                    .for_each(|(out, sum)| *out = sum * inverse);
+        for (slot, head) in heads_now.enumerate() {
+            for t in 0..tokens {
+                for g in 0..group {
+                    let place = (slot * tokens + t) * group + g;
+                    let inverse = 1.0 / running[place].sum;
+                    let sums = &sums[place * padded..][..value_length];
+                    let out = &mut out[index(t, head, g) * value_length..][..value_length];
+                    out.iter_mut()
+                        .zip(sums)
+                        .for_each(|(out, sum)| *out = sum * inverse);
+                }
             }
         }
     }
 }
 
-/// Queries of one head as codes. The factor on the scores goes into their scales.
+/// Queries of some heads as codes. The factor on the scores goes into their scales.
 fn encode_queries<'a>(
     shape: Shape,
+    heads: Range<usize>,
     tokens: usize,
-    query: impl Fn(usize, usize) -> &'a [f32],
+    query: impl Fn(usize, usize, usize) -> &'a [f32],
     codes: &mut Vec<i16>,
     scales: &mut Vec<f32>,
 ) {
     let blocks = shape.key_length.div_ceil(KEY_BLOCK);
-    codes.resize(tokens * shape.group * blocks * KEY_BLOCK, 0);
-    scales.resize(tokens * shape.group * blocks, 0.0);
+    codes.resize(heads.len() * tokens * shape.group * blocks * KEY_BLOCK, 0);
+    scales.resize(heads.len() * tokens * shape.group * blocks, 0.0);
     let mut rows = codes.as_chunks_mut::<KEY_BLOCK>().0.iter_mut().zip(scales);
-    for t in 0..tokens {
-        for g in 0..shape.group {
-            for (block, (codes, scale_of)) in query(t, g).chunks(KEY_BLOCK).zip(&mut rows) {
-                let (scale, inverse) = scale(block, QUERY_LIMIT);
-                to_codes(block, inverse, codes);
-                *scale_of = scale * shape.scale;
+    for head in heads {
+        for t in 0..tokens {
+            for g in 0..shape.group {
+                for (block, (codes, scale_of)) in query(t, head, g).chunks(KEY_BLOCK).zip(&mut rows) {
+                    let (scale, inverse) = scale(block, QUERY_LIMIT);
+                    to_codes(block, inverse, codes);
+                    *scale_of = scale * shape.scale;
+                }
             }
         }
     }
 }
 
-/// Takes one coded page into all queries of one token, two at a time.
+/// Takes one coded page into all queries of one token and head, which stand at `place`, two at a time.
 fn coded_page<C: Load>(
     page: &Coded<C>,
     seen: usize,
-    t: usize,
+    place: usize,
     codes: &[i16],
     scales: &[f32],
     running: &mut [Running],
@@ -186,7 +204,7 @@ fn coded_page<C: Load>(
     let padded = sums.len() / group;
     let per_query = page.key_scales.len() / PAGE;
     let query = |g: usize| {
-        let at = (t * group + g) * per_query;
+        let at = (place * group + g) * per_query;
         Query {
             codes: &codes[at * KEY_BLOCK..][..per_query * KEY_BLOCK],
             scales: &scales[at..][..per_query],

@@ -161,7 +161,7 @@ impl<C: Code> Coded<C> {
 
 /// The scale that brings `x` within `limit`, and its inverse; zeros for zeros, and for what is not finite.
 pub(super) fn scale(x: &[f32], limit: f32) -> (f32, f32) {
-    let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let largest = vector::max_abs(x);
     // Below this the inverse is no longer finite; such a block is as good as zero.
     if largest < limit * f32::MIN_POSITIVE || !largest.is_finite() {
         return (0.0, 0.0);

@@ -59,6 +59,12 @@ pub fn max(x: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, |max, &x| if max < x { x } else { max })
 }
 
+/// The largest magnitude, NaN left aside; 0 if there is none.
+pub fn max_abs(x: &[f32]) -> f32 {
+    x.iter()
+        .fold(0.0, |max, x| if max < x.abs() { x.abs() } else { max })
+}
+
 /// Where the largest value stands, the first of equals, NaN left aside; 0 if there is none.
 pub fn argmax(x: &[f32]) -> usize {
     let max = max(x);

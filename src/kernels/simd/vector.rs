@@ -194,15 +194,35 @@ pub fn sum(x: &[f32]) -> f32 {
 
 /// The largest value, NaN left aside; minus infinity if there is none.
 pub fn max(x: &[f32]) -> f32 {
+    largest(x, f32::NEG_INFINITY, |x| x)
+}
+
+/// The largest magnitude, NaN left aside; 0 if there is none.
+pub fn max_abs(x: &[f32]) -> f32 {
+    largest(x, 0.0, f32x4_abs)
+}
+
+/// The largest `f(x[i])`, which is `least` or more, NaN left aside; `least` if there is none.
+#[inline(always)]
+fn largest(x: &[f32], least: f32, f: impl Fn(V128) -> V128) -> f32 {
     let (sixteens, rest) = x.as_chunks::<16>();
-    let mut largest = [f32x4_splat(f32::NEG_INFINITY); 4];
+    let mut sixteen_lanes = [f32x4_splat(least); 4];
     for sixteen in sixteens {
         let (fours, _) = sixteen.as_chunks();
-        (0..4).for_each(|i| largest[i] = f32x4_pmax(largest[i], load_f32(&fours[i])));
+        (0..4).for_each(|i| sixteen_lanes[i] = f32x4_pmax(sixteen_lanes[i], f(load_f32(&fours[i]))));
     }
-    let lanes = largest.map(f32x4_lanes);
-    let all = lanes.as_flattened().iter().chain(rest);
-    all.fold(f32::NEG_INFINITY, |max, &x| if max < x { x } else { max })
+    let [a, b, c, d] = sixteen_lanes;
+    let mut lanes = f32x4_pmax(f32x4_pmax(a, b), f32x4_pmax(c, d));
+    let (fours, tail) = rest.as_chunks();
+    for four in fours {
+        lanes = f32x4_pmax(lanes, f(load_f32(four)));
+    }
+    let mut last = [least; 4];
+    last[..tail.len()].copy_from_slice(tail);
+    lanes = f32x4_pmax(lanes, f(load_f32(&last)));
+    f32x4_lanes(lanes)
+        .into_iter()
+        .fold(least, |max, x| if max < x { x } else { max })
 }
 
 /// Where the largest value stands, the first of equals, NaN left aside; 0 if there is none.
