@@ -31,6 +31,12 @@ const TESSDATA = [
 /** The wasm modules of this package: folders, and what the module in each is called. */
 const ENGINES = { relaxed: 'fanlight', simd128: 'fanlight', constraints: 'constraints' };
 
+/** As esbuild is told it. */
+const SMALL = /** @type {const} */ ({ minify: true, target: 'es2022', legalComments: 'none' });
+
+/** The page's own scripts, of which `www/` holds the modules. */
+const SCRIPTS = ['app.js', 'bench.js'];
+
 /** Loaded only when they are used, so they are not part of the first visit. */
 const LATER = /^(models|vendor\/ocr|examples)\/|\.txt$/;
 
@@ -40,18 +46,17 @@ async function fillVendor() {
   await copyPackage();
   await bundle('marked', 'marked/lib/marked.d.ts', 'Marked');
   await bundle('dompurify', 'dompurify/dist/purify.es.d.mts', 'default');
+  await bundleScripts();
   await copyOcr();
   await writeLicences();
   const files = (await pageFiles()).filter((file) => !LATER.test(file));
   await writeFile(path.join(VENDOR, 'files.json'), `${JSON.stringify(files, null, 1)}\n`);
 }
 
-/** This package: its modules made smaller, and links to its engines. */
+/** This package: what a page imports and what its workers run, each in one file, and links to its engines. */
 async function copyPackage() {
   const [from, to] = [path.join(ROOT, 'pkg/dist'), path.join(VENDOR, 'fanlight/dist')];
-  await mkdir(to, { recursive: true });
-  const modules = (await readdir(from)).filter((name) => name.endsWith('.js'));
-  for (const name of modules) await smaller(path.join(from, name), path.join(to, name));
+  for (const name of ['index.js', 'worker.js']) await together(path.join(from, name), path.join(to, name));
   for (const [build, name] of Object.entries(ENGINES)) {
     const folder = path.join(VENDOR, 'fanlight/wasm', build);
     await mkdir(folder, { recursive: true });
@@ -61,10 +66,20 @@ async function copyPackage() {
   await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
 }
 
+/**
+ * A module and what it imports as one file: a visitor waits for one answer of the server, not for one after the other. Of the
+ * engines a browser needs only one, so they stay outside.
+ * @param {string} from
+ * @param {string} to
+ */
+async function together(from, to) {
+  const external = ['../wasm/relaxed/*', '../wasm/simd128/*'];
+  await build({ entryPoints: [from], outfile: to, external, ...SMALL, bundle: true, format: 'esm', logLevel: 'error' });
+}
+
 /** The same module in fewer bytes. @param {string} from @param {string} to */
 async function smaller(from, to) {
-  const options = { minify: true, target: 'es2022', legalComments: 'none' };
-  const { code } = await transform(await readFile(from, 'utf8'), /** @type {any} */ (options));
+  const { code } = await transform(await readFile(from, 'utf8'), SMALL);
   await writeFile(to, code);
 }
 
@@ -90,6 +105,19 @@ async function bundle(name, types, exported) {
     logLevel: 'error',
   });
   await cp(path.join(MODULES, types), outfile.replace(/\.js$/, '.d.ts'));
+}
+
+/** The page's scripts, each with the modules that it imports. The package stays outside: it starts its workers from where it lies. */
+async function bundleScripts() {
+  for (const name of SCRIPTS) {
+    const outside = {
+      name: 'package',
+      /** @param {import('esbuild').PluginBuild} build */
+      setup: (build) => build.onResolve({ filter: /^\.\/vendor\/fanlight\// }, ({ path }) => ({ path: path.replace('vendor/', ''), external: true })),
+    };
+    const options = { ...SMALL, legalComments: /** @type {const} */ ('inline'), bundle: true, format: /** @type {const} */ ('esm') };
+    await build({ entryPoints: [path.join(WWW, name)], outfile: path.join(VENDOR, name), plugins: [outside], logLevel: 'error', ...options });
+  }
 }
 
 /** The reader of images: its code, the builds of its engine that browsers with SIMD use, and the data of one language. */
@@ -118,13 +146,14 @@ async function writeLicences() {
   await writeFile(path.join(VENDOR, 'LICENCES.txt'), (await Promise.all(parts)).join(`\n${'-'.repeat(80)}\n\n`));
 }
 
-/** What the page is made of, by addresses relative to it. Of the package, what browsers load; not the big modules. */
+/** What the page is made of, by addresses relative to it: not the modules that are in its scripts, nor the big ones. */
 async function pageFiles() {
   const entries = await readdir(WWW, { recursive: true, withFileTypes: true });
   const own = entries
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(WWW, path.join(entry.parentPath, entry.name)))
-    .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^sw\.js$/.test(file));
+    .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^(vendor\/)?[^/]+\.js$/.test(file));
+  own.push(...SCRIPTS.map((name) => `vendor/${name}`));
   return own.sort();
 }
 

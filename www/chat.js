@@ -4,6 +4,7 @@ import { FanlightError } from './vendor/fanlight/dist/index.js';
 import { Exchange, scrollDown } from './conversation.js';
 import { find, make } from './dom.js';
 import { engine } from './engine.js';
+import { warmUpMarkdown } from './markdown.js';
 import { showProblem } from './rooms.js';
 import { samplingOptions } from './settings.js';
 import { tools } from './tools.js';
@@ -30,6 +31,7 @@ let answering;
 /** Wires the room. */
 export function setUpChat() {
   setUpTools();
+  warmUpMarkdown();
   find('composer', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
     void ask(question.value);

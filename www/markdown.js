@@ -43,6 +43,11 @@ export function markdown(text) {
   return fragment;
 }
 
+/** What the first text costs is paid while nobody waits for it: the browser compiles expressions when they are first used. */
+export function warmUpMarkdown() {
+  (globalThis.requestIdleCallback ?? setTimeout)(() => markdown('A *first* `text`.\n\n1. One\n2. Two'));
+}
+
 /** @param {string} text */
 function escaped(text) {
   return text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);

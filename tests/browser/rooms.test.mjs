@@ -102,7 +102,7 @@ test('the private panel lists what the page asked for, and nothing after the mod
   await page.click('#open-private');
   assert.match(await page.innerText('.verdict'), /^0 requests since the model was ready/);
   const listed = await page.textContent('#private-body');
-  for (const name of ['/www/app.js', 'tiny-chat-q8_0.gguf']) assert.ok(listed?.includes(name), name);
+  for (const name of ['/www/vendor/app.js', 'tiny-chat-q8_0.gguf']) assert.ok(listed?.includes(name), name);
   await page.evaluate(() => fetch('icon.svg?again'));
   await page.waitForFunction(() => document.querySelector('.verdict')?.textContent?.startsWith('1 request'));
 });
