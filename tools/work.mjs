@@ -2,14 +2,11 @@
 // What structured work costs: a receipt to JSON by a schema against as many tokens without one, and short texts into classes
 // against wllama's completions of one token.
 
-import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-import { chromium } from 'playwright-core';
-
+import { withBrowser } from './browser.mjs';
 import { startServer } from './serve.mjs';
 
 const HELP = `work.mjs --model FILE [options]: what structured work costs, in one run, with one worker
@@ -100,7 +97,7 @@ async function main() {
 }
 
 /**
- * @param {Browser} browser
+ * @param {import('./browser.mjs').Browser} browser
  * @param {string} url
  * @param {string[]} texts
  */
@@ -157,7 +154,7 @@ async function fanlight({ page, timed }, url, texts) {
 }
 
 /**
- * @param {Browser} browser
+ * @param {import('./browser.mjs').Browser} browser
  * @param {string} url
  * @param {string[]} texts
  */
@@ -191,63 +188,7 @@ function messages(count) {
   });
 }
 
-/** @typedef {{ wall: number, cpu: number }} Cost in milliseconds */
-/** @typedef {{ page: import('playwright-core').Page, timed(work: (argument: any) => unknown, argument: unknown): Promise<Cost & { value: any }> }} Browser */
-
-/** @param {Cost} cost */
+/** @param {import('./browser.mjs').Cost} cost */
 function said({ wall, cpu }) {
   return `${(wall / 1000).toFixed(1)} / ${(cpu / 1000).toFixed(1)} s`;
-}
-
-/**
- * With a browser of its own, so that its processes are not mixed with others.
- * @template T
- * @param {string} url
- * @param {(browser: Browser) => Promise<T>} work
- */
-async function withBrowser(url, work) {
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'];
-  const server = await chromium.launchServer({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args });
-  try {
-    const browser = await chromium.connect(server.wsEndpoint());
-    const page = await browser.newPage();
-    page.setDefaultTimeout(0);
-    await page.goto(`${url}tests/browser/support/blank.html`);
-    const pid = server.process().pid ?? 0;
-    return await work({
-      page,
-      async timed(task, argument) {
-        const [began, before] = [performance.now(), processorMs(pid)];
-        const value = await page.evaluate(task, argument);
-        return { value, wall: performance.now() - began, cpu: processorMs(pid) - before };
-      },
-    });
-  } finally {
-    await server.close();
-  }
-}
-
-/** Processor time of a process and all that it started, from /proc. @param {number} root */
-function processorMs(root) {
-  const perTick = 1000 / Number(execFileSync('getconf', ['CLK_TCK']));
-  /** @type {Map<number, { parent: number, ticks: number }>} */
-  const all = new Map();
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-      // The name in brackets may have spaces in it. After it: state, parent, …, user and system time in the 12th and 13th place.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      all.set(Number(entry), { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) });
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  let sum = 0;
-  for (const [pid, { ticks }] of all) {
-    let at = pid;
-    while (at !== root && all.has(at)) at = all.get(at)?.parent ?? 0;
-    if (at === root) sum += ticks * perTick;
-  }
-  return sum;
 }

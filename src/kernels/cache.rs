@@ -415,12 +415,11 @@ impl KvCache {
 
 impl<C: Code> Coded<C> {
     fn export(&self, key_length: usize, value_length: usize, seen: usize, out: &mut Vec<u8>) -> Result<()> {
-        let mut copy = Coded {
-            keys: zeroed(self.keys.len())?,
-            key_scales: zeroed(self.key_scales.len())?,
-            values: zeroed(self.values.len())?,
-            value_scales: zeroed(self.value_scales.len())?,
-        };
+        if seen == PAGE {
+            self.write(out);
+            return Ok(());
+        }
+        let mut copy = Coded::<C>::new(key_length, value_length)?;
         copy.keys.copy_from_slice(&self.keys);
         copy.key_scales.copy_from_slice(&self.key_scales);
         copy.values.copy_from_slice(&self.values);
@@ -429,11 +428,15 @@ impl<C: Code> Coded<C> {
         for token in seen..PAGE {
             copy.put(token, &key, &value);
         }
-        write_plain(&copy.keys, out);
-        write_plain(&copy.key_scales, out);
-        write_plain(&copy.values, out);
-        write_plain(&copy.value_scales, out);
+        copy.write(out);
         Ok(())
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_plain(&self.keys, out);
+        write_plain(&self.key_scales, out);
+        write_plain(&self.values, out);
+        write_plain(&self.value_scales, out);
     }
 
     fn import(&mut self, bytes: &mut &[u8]) {
@@ -460,23 +463,23 @@ fn export_floats<T: Plain>(
 
 /// Numbers as bytes, little-endian.
 pub trait Plain: Copy {
-    /// Adds its bytes.
-    fn write(self, out: &mut Vec<u8>);
-    /// Reads as many bytes as its size.
-    fn read(bytes: &[u8]) -> Self;
+    /// Writes numbers into the bytes that they take.
+    fn write(numbers: &[Self], out: &mut [u8]);
+    /// Reads numbers from the bytes that they take.
+    fn read(bytes: &[u8], numbers: &mut [Self]);
 }
 
 macro_rules! plain {
     ($($ty:ty),*) => {$(
         impl Plain for $ty {
-            fn write(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn write(numbers: &[$ty], out: &mut [u8]) {
+                let places = out.as_chunks_mut().0.iter_mut();
+                places.zip(numbers).for_each(|(place, number)| *place = number.to_le_bytes());
             }
 
-            fn read(bytes: &[u8]) -> Self {
-                let mut own = [0; size_of::<$ty>()];
-                own.copy_from_slice(bytes);
-                <$ty>::from_le_bytes(own)
+            fn read(bytes: &[u8], numbers: &mut [$ty]) {
+                let places = bytes.as_chunks().0.iter();
+                numbers.iter_mut().zip(places).for_each(|(number, place)| *number = <$ty>::from_le_bytes(*place));
             }
         }
     )*};
@@ -486,17 +489,15 @@ plain!(u8, u16, i16, u32, u64, f32);
 
 /// Adds numbers as bytes.
 pub fn write_plain<T: Plain>(numbers: &[T], out: &mut Vec<u8>) {
-    numbers.iter().for_each(|number| number.write(out));
+    let at = out.len();
+    out.resize(at + size_of_val(numbers), 0);
+    T::write(numbers, &mut out[at..]);
 }
 
 /// Fills `numbers` from the beginning of `bytes`, which then begin behind; what bytes are too few for stays as it is.
 pub fn read_plain<T: Plain>(bytes: &mut &[u8], numbers: &mut [T]) {
     let (own, rest) = bytes.split_at(size_of_val(numbers).min(bytes.len()));
-    let pieces = own.chunks_exact(size_of::<T>());
-    numbers
-        .iter_mut()
-        .zip(pieces)
-        .for_each(|(number, piece)| *number = T::read(piece));
+    T::read(own, numbers);
     *bytes = rest;
 }
 

@@ -143,14 +143,13 @@ impl Recurrent {
 
     /// Bytes of the state and its copies.
     pub fn bytes(&self) -> usize {
-        let bytes = |layers: &[Layer]| -> usize {
-            layers
-                .iter()
-                .map(|layer| size_of_val(&layer.window[..]) + size_of_val(&layer.heads[..]))
-                .sum()
-        };
-        let copies = self.slots.iter().flatten().map(|slot| bytes(&slot.layers));
-        bytes(&self.layers) + copies.sum::<usize>()
+        let copies = self.slots.iter().flatten().map(|slot| bytes_of(&slot.layers));
+        self.state_bytes() + copies.sum::<usize>()
+    }
+
+    /// Bytes of the state alone.
+    pub(super) fn state_bytes(&self) -> usize {
+        bytes_of(&self.layers)
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -288,6 +287,12 @@ impl Recurrent {
         }
     }
 
+    /// Bytes of [`Recurrent::export`].
+    pub(super) fn state_bytes_of(&self, head: usize) -> usize {
+        let ranges = self.shape.windows(head).chain(self.shape.squares(head));
+        4 * ranges.map(|range| range.len()).sum::<usize>()
+    }
+
     /// Adds the state of one own key head and its value heads to `out`.
     pub(super) fn export(
         &self,
@@ -315,8 +320,7 @@ impl Recurrent {
         mut bytes: &[u8],
     ) -> Result<()> {
         let shape = self.shape;
-        let ranges = || shape.windows(head).chain(shape.squares(head));
-        let expected = 4 * ranges().map(|range| range.len()).sum::<usize>();
+        let expected = self.state_bytes_of(head);
         if bytes.len() != expected {
             return Err(Error::new(
                 Kind::Integrity,
@@ -369,6 +373,11 @@ impl Recurrent {
             })),
         }
     }
+}
+
+fn bytes_of(layers: &[Layer]) -> usize {
+    let floats = layers.iter().map(|layer| layer.window.len() + layer.heads.len());
+    4 * floats.sum::<usize>()
 }
 
 fn invalid(message: String) -> Error {

@@ -26,6 +26,8 @@ const VERSION: u32 = 1;
 /// Bytes before the head: magic, length, sum.
 const PREFIX: usize = 24;
 const HEAD: usize = 11 * 4;
+/// Bytes of a piece before its contents.
+const PIECE: usize = 4 * 4;
 
 /// The kinds of pieces.
 const KEYS_AND_VALUES: u32 = 1;
@@ -69,52 +71,56 @@ impl Model {
     /// This shard's part.
     pub fn save(&self, what: &Saving) -> Result<Vec<u8>> {
         let (cache, recurrent) = (&self.state.cache, &self.state.recurrent);
-        let mut pieces = Vec::new();
-        let mut count = 0;
-        let mut piece = |kind: u32, layer: usize, head: usize, bytes: &[u8]| {
-            write_plain(
-                &[kind, layer as u32, head as u32, bytes.len() as u32],
-                &mut pieces,
-            );
-            pieces.extend_from_slice(bytes);
-            count += 1u32;
-        };
-        let mut bytes = Vec::new();
         let (kv_heads, key_heads) = self.heads(self.shard.index);
+        let states = [
+            Some((STATE, what.slot)),
+            what.turn.map(|_| (TURN_STATE, Some(TURN))),
+        ];
+        let states: Vec<_> = states.into_iter().flatten().collect();
+        let attention = self.attention_layers() * kv_heads.len();
+        let count = attention + states.len() * recurrent.layers(None)?.len() * key_heads.len();
+
+        // It may be as large as a small model: there is never more than one copy of it.
+        let mut part = Vec::new();
+        let contents =
+            attention * cache.exported_bytes(what.position) + states.len() * recurrent.state_bytes();
+        let bytes = PREFIX + HEAD + what.tokens.len() * 4 + count * PIECE + contents;
+        part.try_reserve_exact(bytes).map_err(|_| {
+            let message = format!("{bytes} bytes for the saved session could not be allocated");
+            Error::new(Kind::OutOfMemory, message)
+        })?;
+        part.extend(MAGIC);
+        write_plain(&[bytes as u64, 0], &mut part);
+        write_plain(&[VERSION, BUILD], &mut part);
+        write_plain(&[self.shape(), self.identity()], &mut part);
+        let turn = what.turn.unwrap_or(0);
+        let (kind, tokens) = (cache.kind() as usize, what.tokens.len());
+        let numbers = [kind, what.position, turn, tokens, count].map(|number| number as u32);
+        write_plain(&numbers, &mut part);
+        write_plain(what.tokens, &mut part);
+
         for layer in 0..self.attention_layers() {
             for (local, head) in kv_heads.clone().enumerate() {
-                bytes.clear();
-                cache.export(layer, local, what.position, &mut bytes)?;
-                piece(KEYS_AND_VALUES, layer, head, &bytes);
+                let length = cache.exported_bytes(what.position);
+                write_plain(
+                    &[KEYS_AND_VALUES, layer as u32, head as u32, length as u32],
+                    &mut part,
+                );
+                cache.export(layer, local, what.position, &mut part)?;
             }
         }
-        let copies = [
-            (STATE, Some(what.slot)),
-            (TURN_STATE, what.turn.map(|_| Some(TURN))),
-        ];
-        for (kind, slot) in copies.into_iter().filter_map(|(kind, slot)| Some((kind, slot?))) {
+        for (kind, slot) in states {
             for layer in 0..recurrent.layers(slot)?.len() {
                 for (local, head) in key_heads.clone().enumerate() {
-                    bytes.clear();
-                    recurrent.export(slot, layer, local, &mut bytes)?;
-                    piece(kind, layer, head, &bytes);
+                    let length = recurrent.state_bytes_of(local);
+                    write_plain(&[kind, layer as u32, head as u32, length as u32], &mut part);
+                    recurrent.export(slot, layer, local, &mut part)?;
                 }
             }
         }
-        let mut body = Vec::with_capacity(HEAD + what.tokens.len() * 4 + pieces.len());
-        write_plain(&[VERSION, BUILD], &mut body);
-        write_plain(&[self.shape(), self.identity()], &mut body);
-        let turn = what.turn.map_or(0, |turn| turn as u32);
-        let kind = cache.kind() as u32;
-        write_plain(
-            &[kind, what.position as u32, turn, what.tokens.len() as u32, count],
-            &mut body,
-        );
-        write_plain(what.tokens, &mut body);
-        body.append(&mut pieces);
-        let mut part = MAGIC.to_vec();
-        write_plain(&[(PREFIX + body.len()) as u64, block_sum(&body)], &mut part);
-        part.append(&mut body);
+        debug_assert_eq!(part.len(), bytes);
+        let sum = block_sum(&part[PREFIX..]);
+        part[PREFIX - 8..PREFIX].copy_from_slice(&sum.to_le_bytes());
         Ok(part)
     }
 

@@ -101,5 +101,17 @@ for (const name of ['recital-qwen3', 'recital-qwen35']) {
     assert.equal(pieces[0].function.name, turns[1].tool_calls[0].function.name);
     const args = pieces.map(({ function: part }) => part.arguments).join('');
     assert.deepEqual(JSON.parse(args), turns[1].tool_calls[0].function.arguments);
+
+    // Thoughts come first, as thoughts; and end when their budget is used up.
+    const thinking = item('think');
+    const [thoughts, answer] = thinking.reply.replace(/^<think>\n/, '').split('\n</think>\n\n');
+    const ask = { messages: thinking.messages, temperature: 0, enable_thinking: true };
+    const { chunks: streamed } = await lab.get('stream', ask);
+    const joined = (/** @type {string} */ part) => streamed.map((/** @type {any} */ { choices }) => choices[0].delta[part] ?? '').join('');
+    assert.deepEqual([joined('reasoning_content'), joined('content')], [thoughts, answer]);
+    const kinds = streamed.flatMap((/** @type {any} */ { choices }) => Object.keys(choices[0].delta).filter((key) => choices[0].delta[key] && key.includes('content')));
+    assert.equal(kinds.lastIndexOf('reasoning_content') < kinds.indexOf('content'), true, kinds.join());
+    const [cut] = (await lab.get('chat', { ...ask, thinking_budget: 8 })).choices;
+    assert.ok(cut.message.reasoning_content.length < thoughts.length && thoughts.startsWith(cut.message.reasoning_content));
   });
 }
