@@ -3,8 +3,8 @@
 import type { Identity, Range } from './download.js';
 import { FanlightError, messageOf } from './errors.js';
 
-/** A connection that brings nothing for so long counts as broken. */
-const STALL_MS = 30_000;
+/** Milliseconds without a byte after which a connection counts as broken. */
+const SILENCE_MS = 30_000;
 const MAGIC = [0x47, 0x47, 0x55, 0x46]; // "GGUF"
 
 /** The network broke off: worth another try. */
@@ -22,13 +22,13 @@ export class Connection {
   #ahead: Uint8Array | undefined;
   contentType = '';
 
-  constructor(url: string, signal: AbortSignal) {
+  constructor(url: string, signal: AbortSignal, silence = SILENCE_MS) {
     this.#url = url;
     this.#signal = signal;
     signal.addEventListener('abort', this.#cancel);
     this.#watch = setInterval(() => {
-      if (performance.now() - this.#heard > STALL_MS) this.#cancel();
-    }, STALL_MS / 10);
+      if (performance.now() - this.#heard > silence) this.#cancel();
+    }, silence / 10);
   }
 
   async fetch(headers: Record<string, string>): Promise<Response> {

@@ -45,6 +45,8 @@ export interface DownloadOptions {
   readonly proven?: boolean;
   /** Milliseconds before the first new try; each further one waits twice as long. */
   readonly firstDelay?: number;
+  /** Milliseconds without a byte after which a connection counts as broken. */
+  readonly silence?: number;
   /** When a further connection is worth a try. */
   readonly parallel?: Parallel;
 }
@@ -218,7 +220,7 @@ class Download {
       lane.to = undefined;
     }
     const asked: Range | undefined = resumable && needsRange(lane, before) ? { from: lane.at, to: lane.to } : undefined;
-    const connection = new Connection(url, this.#stop.signal);
+    const connection = new Connection(url, this.#stop.signal, this.#options.silence);
     try {
       const response = await connection.fetch(rangeHeaders(url, before, asked));
       const { status } = response;

@@ -298,6 +298,15 @@ test('a server that refuses a second connection still sends all of it', async (t
   await expect(file);
 });
 
+test('a connection that falls silent counts as broken', async (t) => {
+  const { run, server, expect, ranges } = await serving(t, gguf(1));
+  const silences = [{ stallAfter: 0 }, { stallAfter: BLOCK + 5 }];
+  server.fault = () => silences[server.requests.length - 1];
+  await run({ silence: 300 });
+  await expect(gguf(1));
+  assert.deepEqual(ranges(), [undefined, undefined, `bytes=${BLOCK}-`]);
+});
+
 test('a server that is busy is asked again', async (t) => {
   const { run, server, expect } = await serving(t, gguf(1));
   server.fault = () => (server.requests.length < 3 ? { status: 503 } : undefined);

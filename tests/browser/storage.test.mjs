@@ -185,6 +185,25 @@ test('two tabs that want the same file download it once', async (t) => {
   assert.equal(modelRequests(server).length, 1);
 });
 
+test('a tab that waits for another to download goes on when that one is closed', async (t) => {
+  const server = await serve(t);
+  const browser = await launch(t);
+  const [first, second] = [await Lab.open(browser, server), await Lab.open(browser, server)];
+  server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_500_000 } : undefined);
+  const closed = first.call('load', { source: TINY }).catch(() => {});
+  await first.reached(1_400_000);
+  const waiting = second.load(TINY);
+  while ((await second.get('phase')) !== 'wait') await second.page.waitForTimeout(30);
+  server.fault = () => undefined;
+  await first.page.close();
+  await closed;
+  const { info } = await waiting;
+  assert.equal(info.source, 'network');
+  assert.match(await second.ask(QUESTION), ANSWER);
+  const starts = modelRequests(server).map(({ headers }) => headers.range);
+  assert.deepEqual(starts, [undefined, `bytes=${Math.floor(1_500_000 / BLOCK) * BLOCK}-`]);
+});
+
 test('a full disk is an answer, and memory a way out', async (t) => {
   if (skipsWithout(t, 'cdp')) return;
   const server = await serve(t);

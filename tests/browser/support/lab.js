@@ -66,6 +66,7 @@ const chosen = () => document.querySelector('input').files[0];
 const workers = [];
 let workersStarted = 0;
 let chunksSeen = 0;
+let phase = '';
 globalThis.Worker = class extends Worker {
   constructor(_, options) {
     super(new URL('hangable.js', import.meta.url), options);
@@ -82,6 +83,8 @@ globalThis.lab = {
   workersStarted: () => settle(async () => workersStarted),
   /** Of the last stream. */
   chunksSeen: () => settle(async () => chunksSeen),
+  /** Of the last progress. */
+  phase: () => settle(async () => phase),
   /** Bytes that the last progress told of. */
   loaded: 0,
   /** Ends a worker behind the package's back. */
@@ -100,6 +103,7 @@ globalThis.lab = {
         onProgress: (step) => {
           progress.push(step);
           globalThis.lab.loaded = step.loaded;
+          phase = step.phase;
         },
       });
       await model?.dispose();
