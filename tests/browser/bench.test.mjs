@@ -1,9 +1,11 @@
 // The room Bench, and the page that programs measure with.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { launch, serve } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { ready } from './support/page.mjs';
+
+const test = testWith('locators');
 
 test('the room compares numbers of workers, by length of the context, and gives the numbers away', async (t) => {
   const server = await serve(t);

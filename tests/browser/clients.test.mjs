@@ -27,8 +27,8 @@ async function clients(t) {
   await lab.load(TINY, { threads: 1 });
   const { chats } = await golden('tiny-chat.expected.json');
   const chat = (/** @type {string} */ name) => chats.find((/** @type {any} */ each) => each.name === name);
-  /** Nothing but the page's own files was asked for, and nothing was complained of. */
-  const quiet = () => assert.deepEqual(lab.complaints, []);
+  /** Nothing but the page's own files was asked for, and nothing was complained of, but that zod tried whether it may compile. */
+  const quiet = () => assert.deepEqual(lab.complaints.filter((text) => !text.includes('blocked a JavaScript eval')), []);
   return { lab, chat, quiet };
 }
 

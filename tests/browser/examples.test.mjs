@@ -4,10 +4,12 @@ import assert from 'node:assert/strict';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
 import { build } from 'esbuild';
 import { golden, launch, ROOT, serve, TINY } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { folderOf } from './support/files.mjs';
+
+const test = testWith('locators');
 
 /** @typedef {import('node:test').TestContext} TestContext */
 

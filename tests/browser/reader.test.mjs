@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { test } from 'node:test';
 import { readCsv } from '../../www/csv.js';
 import { launch, serve } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { keptForLater, ready } from './support/page.mjs';
+
+const test = testWith('locators');
 
 /** @typedef {import('playwright-core').Page} Page */
 

@@ -4,12 +4,14 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { brotliCompressSync } from 'node:zlib';
 import { launch, ROOT, serve } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { folderOf } from './support/files.mjs';
 import { keptForLater, ready, RECITING } from './support/page.mjs';
+
+const test = testWith('locators');
 
 const ROOMS = ['chat', 'extract', 'classify', 'bench'];
 const PANELS = ['choose', 'open-settings', 'open-private'];

@@ -4,10 +4,12 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { test } from 'node:test';
 import { readCsv } from '../../www/csv.js';
 import { launch, ROOT, serve } from './support/browser.mjs';
+import { testWith } from './support/engines.mjs';
 import { keptForLater, ready } from './support/page.mjs';
+
+const test = testWith('locators');
 
 /** @typedef {import('playwright-core').Page} Page */
 
