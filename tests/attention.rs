@@ -233,7 +233,7 @@ fn special_values_neither_panic_nor_spread_to_other_heads() {
 mod twins {
     use super::Random;
     use fanlight::kernels::cache::{Code, Coded, KEY_BLOCK, PAGE};
-    use fanlight::kernels::simd::attention::{Load, Query};
+    use fanlight::kernels::simd::attention::{Load, Part, Query};
     use fanlight::kernels::{scalar, simd};
 
     fn page<C: Code>(random: &mut Random, key_length: usize, value_length: usize) -> Coded<C> {
@@ -280,29 +280,22 @@ mod twins {
                     "{key_length} {tokens}"
                 );
 
-                let weights: [[i16; PAGE]; H] = std::array::from_fn(|_| {
-                    std::array::from_fn(|t| {
-                        if t < tokens {
-                            (random.next().abs() * C::WEIGHT_LIMIT) as i16
-                        } else {
-                            0
-                        }
-                    })
+                let parts: [Part; H] = std::array::from_fn(|h| {
+                    let mut part = Part {
+                        keep: 0.5 + h as f32,
+                        scale: 0.5 + h as f32,
+                        ..Part::NONE
+                    };
+                    for weight in &mut part.weights[..tokens] {
+                        *weight = (random.next().abs() * C::WEIGHT_LIMIT) as i16;
+                    }
+                    part
                 });
-                let factors: [f32; H] = std::array::from_fn(|h| 0.5 + h as f32);
-                let start = random.vector(value_length);
-                let mut a: [Vec<f32>; H] = std::array::from_fn(|_| start.clone());
+                let mut a = random.vector(H * value_length);
                 let mut b = a.clone();
-                let rows = |out: &mut [Vec<f32>; H], f: &mut dyn FnMut([&mut [f32]; H])| {
-                    f(out.each_mut().map(Vec::as_mut_slice))
-                };
-                rows(&mut a, &mut |out| {
-                    simd::attention::weigh(&page, tokens, weights.each_ref(), factors, factors, out)
-                });
-                rows(&mut b, &mut |out| {
-                    scalar::attention::weigh(&page, tokens, weights.each_ref(), factors, factors, out)
-                });
-                for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
+                simd::attention::weigh(&page, tokens, parts.each_ref(), &mut a);
+                scalar::attention::weigh(&page, tokens, parts.each_ref(), &mut b);
+                for (a, b) in a.iter().zip(&b) {
                     assert!(
                         (a - b).abs() <= 1e-6 * (1.0 + b.abs()),
                         "{value_length} {tokens}: {a} {b}"
@@ -313,11 +306,13 @@ mod twins {
     }
 
     #[test]
-    fn one_and_two_queries_in_both_codes() {
+    fn one_two_and_four_queries_in_both_codes() {
         agree::<i16, 1>(1);
         agree::<i16, 2>(2);
+        agree::<i16, 4>(5);
         agree::<u8, 1>(3);
         agree::<u8, 2>(4);
+        agree::<u8, 4>(6);
     }
 
     /// The largest codes: no sum may overflow.
@@ -351,8 +346,12 @@ mod twins {
                 scores[0][63]
             );
             let mut out = vec![0.0; value_length];
-            let weights = [C::WEIGHT_LIMIT as i16; PAGE];
-            simd::attention::weigh(&page, PAGE, [&weights], [1.0], [0.0], [&mut out]);
+            let part = Part {
+                keep: 0.0,
+                scale: 1.0,
+                weights: [C::WEIGHT_LIMIT as i16; PAGE],
+            };
+            simd::attention::weigh(&page, PAGE, [&part], &mut out);
             let want = C::WEIGHT_LIMIT * C::LIMIT * PAGE as f32;
             assert!((out[127] - want).abs() <= want * 1e-6, "{} {want}", out[127]);
         }

@@ -9,8 +9,10 @@
 
 use std::ops::Range;
 
-use crate::kernels::cache::{Coded, Head, KEY_BLOCK, KvCache, PAGE, QUERY_LIMIT, VALUE_DIMENSIONS, scale};
-use crate::kernels::simd::attention::{Load, Query, scores, to_codes, weigh};
+use crate::kernels::cache::{
+    Code, Coded, Head, KEY_BLOCK, KvCache, PAGE, QUERY_LIMIT, VALUE_DIMENSIONS, scale,
+};
+use crate::kernels::simd::attention::{Load, Part, Query, scores, to_codes, weigh};
 use crate::kernels::vector;
 
 /// Up to so many tokens, all heads go through the pages together, which reads the cache as it lies in memory. With more, a
@@ -21,10 +23,7 @@ const FEW: usize = 4;
 #[derive(Debug, Default)]
 pub struct Scratch {
     page: Vec<f32>,
-    /// Queries as codes: `[heads at once, tokens, group, key_length]`, padded to whole blocks.
-    codes: Vec<i16>,
-    /// `[heads at once, tokens, group, blocks]`
-    scales: Vec<f32>,
+    codes: Codes,
     /// Weighted values: `[heads at once, tokens, group, value_length]`, padded to whole panels.
     sums: Vec<f32>,
     /// Running maximum and sum of each query: `[heads at once, tokens, group]`.
@@ -54,6 +53,25 @@ impl Running {
         self.max = max;
         self.sum = self.sum * keep + vector::sum(scores);
         keep
+    }
+}
+
+impl Part {
+    /// Takes the scores of a page into the softmax of their query, and makes codes of what its values are weighed with.
+    #[inline(never)]
+    fn new<C: Code>(running: &mut Running, scores: &mut [f32], value_scales: &[f32]) -> Part {
+        let keep = running.take(scores);
+        for (weight, value_scale) in scores.iter_mut().zip(value_scales) {
+            *weight *= value_scale;
+        }
+        let (scale, inverse) = scale(scores, C::WEIGHT_LIMIT);
+        let mut part = Part {
+            keep,
+            scale,
+            ..Part::NONE
+        };
+        to_codes(scores, inverse, &mut part.weights);
+        part
     }
 }
 
@@ -97,153 +115,160 @@ pub fn attend(
     let padded = value_length.next_multiple_of(VALUE_DIMENSIONS);
     let at_once = if tokens <= FEW { heads } else { 1 };
     for from in (0..heads).step_by(at_once) {
-        let heads_now = from..heads.min(from + at_once);
-        let now = heads_now.len();
-        let index = |t: usize, head: usize, g: usize| (t * heads + head) * group + g;
-        let query = |t: usize, head: usize, g: usize| &q[index(t, head, g) * key_length..][..key_length];
+        let now = at_once.min(heads - from);
+        // Where the query at `place` stands in `q` and `out`: places are `[heads at once, tokens, group]`.
+        let row = |place: usize| {
+            let (head, t, g) = (place / (tokens * group), place / group % tokens, place % group);
+            (t * heads + from + head) * group + g
+        };
+        let query = |place: usize| &q[row(place) * key_length..][..key_length];
+        let count = now * tokens * group;
         let Scratch {
             page: floats,
             codes,
-            scales,
-            sums,
             running,
+            sums,
         } = scratch;
         running.clear();
-        running.resize(now * tokens * group, Running::START);
+        running.resize(count, Running::START);
         sums.clear();
-        sums.resize(now * tokens * group * padded, 0.0);
-        let mut coded = false;
+        sums.resize(count * padded, 0.0);
+        if cache.kind().is_coded() {
+            codes.encode(shape, count, query);
+        }
         for page in 0..(first + tokens).div_ceil(PAGE) {
             let start = page * PAGE;
             let filled = (first + tokens - start).min(PAGE);
-            for (slot, head) in heads_now.clone().enumerate() {
-                let rows = cache.page(layer, page, head, filled, floats);
-                if !coded && !matches!(rows, Head::Floats(..)) {
-                    encode_queries(shape, heads_now.clone(), tokens, query, codes, scales);
-                    coded = true;
-                }
-                for t in start.saturating_sub(first)..tokens {
-                    let seen = (first + t + 1 - start).min(PAGE);
-                    let place = slot * tokens + t;
-                    let running = &mut running[place * group..][..group];
-                    let sums = &mut sums[place * group * padded..][..group * padded];
+            for head in 0..now {
+                let rows = cache.page(layer, page, from + head, filled, floats);
+                // Tokens that see so much of the page, into which it is taken.
+                let mut take = |seen: usize, those: Range<usize>| {
+                    let places = (head * tokens + those.start) * group..(head * tokens + those.end) * group;
+                    let running = &mut running[places.clone()];
+                    let sums = &mut sums[places.start * padded..places.end * padded];
                     match rows {
                         Head::Floats(keys, values) => {
-                            for g in 0..group {
-                                let sums = &mut sums[g * padded..][..value_length];
-                                let keys = &keys[..seen * key_length];
-                                float_page(
-                                    query(t, head, g),
-                                    keys,
-                                    &values[..seen * value_length],
-                                    shape.scale,
-                                    &mut running[g],
-                                    sums,
-                                );
+                            let keys = &keys[..seen * key_length];
+                            let values = &values[..seen * value_length];
+                            let states = running.iter_mut().zip(sums.chunks_exact_mut(padded));
+                            for (place, (running, sums)) in places.zip(states) {
+                                let sums = &mut sums[..value_length];
+                                float_page(query(place), keys, values, shape.scale, running, sums);
                             }
                         }
-                        Head::Q16(page) => coded_page(page, seen, place, codes, scales, running, sums),
-                        Head::Q8(page) => coded_page(page, seen, place, codes, scales, running, sums),
+                        Head::Q16(page) => coded_page(page, seen, codes, places.start, running, sums),
+                        Head::Q8(page) => coded_page(page, seen, codes, places.start, running, sums),
                     }
+                };
+                let whole = (start + PAGE - 1).saturating_sub(first).min(tokens);
+                for t in start.saturating_sub(first)..whole {
+                    take(first + t + 1 - start, t..t + 1);
                 }
+                take(filled, whole..tokens);
             }
         }
-        for (slot, head) in heads_now.enumerate() {
-            for t in 0..tokens {
-                for g in 0..group {
-                    let place = (slot * tokens + t) * group + g;
-                    let inverse = 1.0 / running[place].sum;
-                    let sums = &sums[place * padded..][..value_length];
-                    let out = &mut out[index(t, head, g) * value_length..][..value_length];
-                    out.iter_mut()
-                        .zip(sums)
-                        .for_each(|(out, sum)| *out = sum * inverse);
-                }
-            }
-        }
-    }
-}
-
-/// Queries of some heads as codes. The factor on the scores goes into their scales.
-fn encode_queries<'a>(
-    shape: Shape,
-    heads: Range<usize>,
-    tokens: usize,
-    query: impl Fn(usize, usize, usize) -> &'a [f32],
-    codes: &mut Vec<i16>,
-    scales: &mut Vec<f32>,
-) {
-    let blocks = shape.key_length.div_ceil(KEY_BLOCK);
-    codes.resize(heads.len() * tokens * shape.group * blocks * KEY_BLOCK, 0);
-    scales.resize(heads.len() * tokens * shape.group * blocks, 0.0);
-    let mut rows = codes.as_chunks_mut::<KEY_BLOCK>().0.iter_mut().zip(scales);
-    for head in heads {
-        for t in 0..tokens {
-            for g in 0..shape.group {
-                for (block, (codes, scale_of)) in query(t, head, g).chunks(KEY_BLOCK).zip(&mut rows) {
-                    let (scale, inverse) = scale(block, QUERY_LIMIT);
-                    to_codes(block, inverse, codes);
-                    *scale_of = scale * shape.scale;
-                }
-            }
+        for (place, (running, sums)) in running.iter().zip(sums.chunks_exact(padded)).enumerate() {
+            let inverse = 1.0 / running.sum;
+            let out = &mut out[row(place) * value_length..][..value_length];
+            out.iter_mut()
+                .zip(sums)
+                .for_each(|(out, sum)| *out = sum * inverse);
         }
     }
 }
 
-/// Takes one coded page into all queries of one token and head, which stand at `place`, two at a time.
+/// Queries as codes, padded to whole blocks with zeros.
+#[derive(Debug, Default)]
+struct Codes {
+    /// `[places, blocks * KEY_BLOCK]`
+    codes: Vec<i16>,
+    /// `[places, blocks]`
+    scales: Vec<f32>,
+}
+
+impl Codes {
+    /// The queries of `count` places. The factor on the scores goes into their scales.
+    fn encode<'a>(&mut self, shape: Shape, count: usize, query: impl Fn(usize) -> &'a [f32]) {
+        let blocks = shape.key_length.div_ceil(KEY_BLOCK);
+        self.codes.resize(count * blocks * KEY_BLOCK, 0);
+        self.scales.resize(count * blocks, 0.0);
+        let rows = self.codes.as_chunks_mut::<KEY_BLOCK>().0.iter_mut();
+        let mut rows = rows.zip(&mut self.scales);
+        for place in 0..count {
+            for (block, (codes, scale_of)) in query(place).chunks(KEY_BLOCK).zip(&mut rows) {
+                let (scale, inverse) = scale(block, QUERY_LIMIT);
+                to_codes(block, inverse, codes);
+                *scale_of = scale * shape.scale;
+            }
+        }
+    }
+
+    /// The query at `place`, of `blocks` blocks.
+    fn query(&self, place: usize, blocks: usize) -> Query<'_> {
+        Query {
+            codes: &self.codes[place * blocks * KEY_BLOCK..][..blocks * KEY_BLOCK],
+            scales: &self.scales[place * blocks..][..blocks],
+        }
+    }
+}
+
+/// Takes one coded page into the queries from `place` on, as many as `running` has: four at a time, then two.
 fn coded_page<C: Load>(
     page: &Coded<C>,
     seen: usize,
+    codes: &Codes,
     place: usize,
-    codes: &[i16],
-    scales: &[f32],
     running: &mut [Running],
     sums: &mut [f32],
 ) {
-    let group = running.len();
-    let padded = sums.len() / group;
-    let per_query = page.key_scales.len() / PAGE;
-    let query = |g: usize| {
-        let at = (place * group + g) * per_query;
-        Query {
-            codes: &codes[at * KEY_BLOCK..][..per_query * KEY_BLOCK],
-            scales: &scales[at..][..per_query],
-        }
-    };
-    let (mut running, mut sums) = (running.as_chunks_mut::<2>(), sums.chunks_exact_mut(padded));
-    for (i, pair) in running.0.iter_mut().enumerate() {
-        if let (Some(a), Some(b)) = (sums.next(), sums.next()) {
-            coded_queries(page, seen, [query(2 * i), query(2 * i + 1)], pair, [a, b]);
-        }
-    }
-    if let ([last], Some(sums)) = (&mut running.1, sums.next()) {
-        coded_queries(page, seen, [query(group - 1)], std::array::from_mut(last), [sums]);
-    }
+    let padded = sums.len() / running.len().max(1);
+    let (four, rest) = running.as_chunks_mut::<4>();
+    let (two, one) = rest.as_chunks_mut::<2>();
+    let (fours, twos) = (4 * four.len(), 2 * two.len());
+    let (four_sums, rest) = sums.split_at_mut(fours * padded);
+    let (two_sums, one_sums) = rest.split_at_mut(twos * padded);
+    coded_groups(page, seen, codes, place, four, four_sums);
+    coded_groups(page, seen, codes, place + fours, two, two_sums);
+    coded_groups(
+        page,
+        seen,
+        codes,
+        place + fours + twos,
+        one.as_chunks_mut::<1>().0,
+        one_sums,
+    );
 }
 
-/// Takes one coded page into the running maxima, sums and weighted values of `H` queries.
-fn coded_queries<C: Load, const H: usize>(
+/// Takes one coded page into the running maxima, sums and weighted values of the queries from `place` on, `H` at a time.
+fn coded_groups<C: Load, const H: usize>(
     page: &Coded<C>,
     seen: usize,
-    queries: [Query; H],
-    running: &mut [Running; H],
-    sums: [&mut [f32]; H],
+    codes: &Codes,
+    place: usize,
+    running: &mut [[Running; H]],
+    sums: &mut [f32],
 ) {
-    let mut weights = [[0.0f32; PAGE]; H];
-    scores(page, seen, queries, &mut weights);
-    let mut codes = [[0i16; PAGE]; H];
-    let (mut keep, mut scale_of) = ([0.0; H], [0.0; H]);
-    for h in 0..H {
-        let weights = &mut weights[h][..seen];
-        keep[h] = running[h].take(weights);
-        for (weight, value_scale) in weights.iter_mut().zip(&page.value_scales) {
-            *weight *= value_scale;
+    let blocks = page.key_scales.len() / PAGE;
+    let each = sums.len() / running.len().max(1);
+    for (i, running) in running.iter_mut().enumerate() {
+        let mut weights = [[0.0f32; PAGE]; H];
+        let queries = std::array::from_fn(|h| codes.query(place + i * H + h, blocks));
+        scores(page, seen, queries, &mut weights);
+        let mut parts = [Part::NONE; H];
+        for h in 0..H {
+            parts[h] = Part::new::<C>(&mut running[h], &mut weights[h][..seen], &page.value_scales);
         }
-        let (scale, inverse) = scale(weights, C::WEIGHT_LIMIT);
-        to_codes(weights, inverse, &mut codes[h]);
-        scale_of[h] = scale;
+        let sums = &mut sums[i * each..][..each];
+        // More than two at once have more sums than a processor has registers.
+        let (pairs, rest) = parts.as_chunks::<2>();
+        let (pair_sums, rest_sums) = sums.split_at_mut(each / H * 2 * pairs.len());
+        for (pair, sums) in pairs.iter().zip(pair_sums.chunks_exact_mut(each / H * 2)) {
+            weigh(page, seen, pair.each_ref(), sums);
+        }
+        for single in rest.as_chunks::<1>().0 {
+            weigh(page, seen, single.each_ref(), rest_sums);
+        }
     }
-    weigh(page, seen, codes.each_ref(), scale_of, keep, sums);
 }
 
 /// Takes one page of floats into a query's running maximum, sum and weighted values.

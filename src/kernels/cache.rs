@@ -55,6 +55,11 @@ impl KvType {
             })
     }
 
+    /// Whether keys and values are integers with scales.
+    pub fn is_coded(self) -> bool {
+        matches!(self, KvType::Q16 | KvType::Q8)
+    }
+
     /// The name in options and in `info()`.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 )]
 
 use crate::kernels::cache::{Code, Coded, KEY_BLOCK, KEY_TOKENS, PAGE, VALUE_DIMENSIONS};
-use crate::kernels::simd::attention::Query;
+use crate::kernels::simd::attention::{Part, Query};
 
 /// `scores[h][t] = query[h] . key[t]` for the first `tokens` tokens of the page, rounded up to whole groups.
 pub fn scores<C: Code, const H: usize>(
@@ -35,23 +35,17 @@ pub fn scores<C: Code, const H: usize>(
 
 /// `out[h] = out[h] * keep[h] + scale[h] * sum_t weights[h][t] value[t]` over the first `tokens` tokens of the page, rounded
 /// up to a pair.
-pub fn weigh<C: Code, const H: usize>(
-    page: &Coded<C>,
-    tokens: usize,
-    weights: [&[i16; PAGE]; H],
-    scale: [f32; H],
-    keep: [f32; H],
-    out: [&mut [f32]; H],
-) {
-    for (h, out) in out.into_iter().enumerate() {
+pub fn weigh<C: Code, const H: usize>(page: &Coded<C>, tokens: usize, parts: [&Part; H], out: &mut [f32]) {
+    let row = out.len() / H;
+    for (part, out) in parts.into_iter().zip(out.chunks_exact_mut(row)) {
         for (d, out) in out.iter_mut().enumerate() {
             let product = |t: usize| {
                 let (panel, lane) = (d / VALUE_DIMENSIONS, d % VALUE_DIMENSIONS);
                 let at = ((panel * PAGE / 2 + t / 2) * VALUE_DIMENSIONS + lane) * 2 + t % 2;
-                page.values[at].get() * i32::from(weights[h][t])
+                page.values[at].get() * i32::from(part.weights[t])
             };
             let exact: i32 = (0..tokens.next_multiple_of(2)).map(product).sum();
-            *out = *out * keep[h] + exact as f32 * scale[h];
+            *out = *out * part.keep + exact as f32 * part.scale;
         }
     }
 }

@@ -82,22 +82,36 @@ pub fn scores<C: Load, const H: usize>(
     }
 }
 
+/// What one query takes from a page of values.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// What the sums so far are multiplied with.
+    pub keep: f32,
+    /// What the codes are multiplied with.
+    pub scale: f32,
+    /// The weight of each token as a code, 0 for those that the query does not see.
+    pub weights: [i16; PAGE],
+}
+
+impl Part {
+    /// Nothing.
+    pub const NONE: Part = Part {
+        keep: 1.0,
+        scale: 0.0,
+        weights: [0; PAGE],
+    };
+}
+
 /// `out[h] = out[h] * keep[h] + scale[h] * sum_t weights[h][t] value[t]` over the first `tokens` tokens of the page, rounded
-/// up to a pair. `out` has whole panels: `[value_length]` rounded up to [`VALUE_DIMENSIONS`].
+/// up to a pair. `out`: `[H, value_length]`, the length rounded up to [`VALUE_DIMENSIONS`].
 #[inline(never)]
-pub fn weigh<C: Load, const H: usize>(
-    page: &Coded<C>,
-    tokens: usize,
-    weights: [&[i16; PAGE]; H],
-    scale: [f32; H],
-    keep: [f32; H],
-    out: [&mut [f32]; H],
-) {
+pub fn weigh<C: Load, const H: usize>(page: &Coded<C>, tokens: usize, parts: [&Part; H], out: &mut [f32]) {
     const PANEL: usize = VALUE_DIMENSIONS * PAGE;
     let pairs = tokens.div_ceil(2);
-    let weights = weights.map(|weights| weights.as_chunks::<2>().0);
-    let out = out.map(|out| out.as_chunks_mut::<4>().0);
-    for panel in 0..out[0].len() / 4 {
+    let weights = parts.map(|part| part.weights.as_chunks::<2>().0);
+    let (out, _) = out.as_chunks_mut::<4>();
+    let row = out.len() / H;
+    for panel in 0..row / 4 {
         let (codes, _) = page.values[panel * PANEL..][..PANEL].as_chunks::<8>();
         let mut exact = [[i32x4_splat(0); 4]; H];
         for (pair, values) in codes.as_chunks::<4>().0.iter().take(pairs).enumerate() {
@@ -110,11 +124,12 @@ pub fn weigh<C: Load, const H: usize>(
             }
         }
         for h in 0..H {
+            let (scale, keep) = (f32x4_splat(parts[h].scale), f32x4_splat(parts[h].keep));
             for quarter in 0..4 {
-                let out = &mut out[h][panel * 4 + quarter];
-                let kept = f32x4_mul(load_f32(out), f32x4_splat(keep[h]));
+                let out = &mut out[h * row + panel * 4 + quarter];
+                let kept = f32x4_mul(load_f32(out), keep);
                 let sum = f32x4_convert_i32x4(exact[h][quarter]);
-                store_f32(out, madd(sum, f32x4_splat(scale[h]), kept));
+                store_f32(out, madd(sum, scale, kept));
             }
         }
     }
