@@ -70,9 +70,10 @@ export function reset() {
 /** For `Fanlight.load`. @returns {LoadOptions} */
 export function loadOptions() {
   const wanted = new URLSearchParams(location.search);
-  // The first visit is to cost little, and most visitors only chat. Whoever comes again finds everything here.
+  // The first visit is to cost little, and most visitors only chat. Whoever comes again, or for JSON, finds everything here.
+  const all = navigator.serviceWorker?.controller || location.hash === '#/extract';
   /** @type {Record<string, string | number>} */
-  const options = { ...pick(LOADING), constraints: navigator.serviceWorker?.controller ? 'load' : 'use' };
+  const options = { ...pick(LOADING), constraints: all ? 'load' : 'use' };
   for (const name of ['threads', 'contextLength']) if (wanted.has(name)) options[name] = Number(wanted.get(name));
   for (const name of ['transport', 'build', 'kvType']) {
     const value = wanted.get(name);
