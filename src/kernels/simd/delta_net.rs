@@ -154,11 +154,12 @@ pub fn convolve(u: &mut [f32], weights: &[f32], width: usize) {
 /// One token of up to [`CHANNELS`] channels: `row` is that of the oldest token, and becomes the result.
 #[inline(never)]
 fn convolve_row(row: &mut [f32], newer: [&[f32]; 3], taps: &[[V128; 4]; CHANNELS / 4]) {
+    let exp = vector::Exp::ready();
     let result = |oldest: V128, newer: [V128; 3], taps: &[V128; 4]| {
         let sum = f32x4_mul(taps[0], oldest);
         let sum = madd(taps[1], newer[0], sum);
         let sum = madd(taps[2], newer[1], sum);
-        vector::silu_lanes(madd(taps[3], newer[2], sum))
+        exp.silu(madd(taps[3], newer[2], sum))
     };
     let (fours, tail) = row.as_chunks_mut::<4>();
     let newer_fours = newer.map(|row| row.as_chunks::<4>().0);

@@ -2,6 +2,7 @@
 //! slice go through the same instructions as the others, in a vector filled up with zeros.
 
 use core::f32::consts::{LN_2, LOG2_E};
+use std::hint::black_box;
 
 use crate::kernels::lanes::*;
 
@@ -102,61 +103,99 @@ pub fn add_assign(to: &mut [f32], from: &[f32]) {
 /// `out[i] = silu(gate[i]) * up[i]` with `silu(x) = x / (1 + exp(-x))`, within 5e-7 relative (gates below -87 give
 /// something of at most 1e-35 times `up`).
 pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    map2(gate, up, out, |gate, up| f32x4_mul(silu_lanes(gate), up));
-}
-
-/// `silu` of each lane, with the error of [`silu_mul`].
-#[inline(always)]
-pub fn silu_lanes(x: V128) -> V128 {
-    f32x4_div(x, f32x4_add(f32x4_splat(1.0), exp(f32x4_neg(x))))
+    let exp = Exp::ready();
+    map2(gate, up, out, |gate, up| f32x4_mul(exp.silu(gate), up));
 }
 
 /// `x[i] *= 1 / (1 + exp(-gate[i]))`, within 5e-7 relative.
 pub fn sigmoid_mul_in_place(x: &mut [f32], gate: &[f32]) {
-    let one = f32x4_splat(1.0);
+    let (one, exp) = (f32x4_splat(1.0), Exp::ready());
     map2_in_place(x, gate, |x, gate| {
-        f32x4_div(x, f32x4_add(one, exp(f32x4_neg(gate))))
+        f32x4_div(x, f32x4_add(one, exp.of(f32x4_neg(gate))))
     });
 }
 
-/// `exp` of each lane, within 2e-7 relative. Exactly 0 below -87.3, where the result would be subnormal; arguments above
-/// 88 count as 88; NaN stays NaN.
-///
-/// With `n` the integer next to `x / ln 2`, `exp(x) = 2^n exp(r)`, `r = x - n ln 2` in two steps so that nothing is lost;
-/// `|r| < 0.35`, and the Taylor series to the seventh power is off by less than 6e-9.
-///
-/// ```text
-/// x log2(e) + 1.5 * 2^23   the sum has no room for a fraction: its low bits are n (mod 512)
-/// (those bits + 127) << 23   the float 2^n
-/// ```
-#[inline(always)]
-pub fn exp(x: V128) -> V128 {
-    const LOWEST: f32 = -87.3;
-    const HIGHEST: f32 = 88.0;
-    const ROUNDER: f32 = 12_582_912.0;
-    // ln 2 = LN_2_HIGH + LN_2_LOW; the high part has so few bits that its product with n is exact.
-    const LN_2_HIGH: f32 = 355.0 / 512.0;
-    const LN_2_LOW: f32 = (core::f64::consts::LN_2 - LN_2_HIGH as f64) as f32;
-    const _: () = assert!(LN_2_HIGH > LN_2 && LN_2_LOW < 0.0);
-
-    let clamped = f32x4_max_unless_nan(f32x4_min_unless_nan(x, f32x4_splat(HIGHEST)), f32x4_splat(LOWEST));
-    let rounded = madd(clamped, f32x4_splat(LOG2_E), f32x4_splat(ROUNDER));
-    let n = f32x4_sub(rounded, f32x4_splat(ROUNDER));
-    let power = i32x4_shl(i32x4_add(rounded, i32x4_splat(127)), 23);
-    let r = madd(n, f32x4_splat(-LN_2_HIGH), clamped);
-    let r = madd(n, f32x4_splat(-LN_2_LOW), r);
-    let mut series = f32x4_splat(1.0 / 5040.0);
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        series = madd(series, r, f32x4_splat(coefficient));
-    }
-    let result = andnot(f32x4_mul(series, power), f32x4_lt(x, f32x4_splat(LOWEST)));
-    // All ones is a NaN.
-    or(result, f32x4_ne(x, x))
+/// The exponential function, with what it needs at hand: V8 builds a constant vector anew, in three instructions, wherever code
+/// names it, so a loop takes them along instead.
+#[derive(Debug, Clone, Copy)]
+pub struct Exp {
+    highest: V128,
+    lowest: V128,
+    log2_e: V128,
+    rounder: V128,
+    bias: V128,
+    minus_ln_2: [V128; 2],
+    /// Of the Taylor series, from the seventh power down.
+    series: [V128; 8],
 }
 
-/// `x[i] = exp(x[i])`, with the error of [`exp`].
+impl Exp {
+    /// The constants.
+    #[inline(always)]
+    pub fn ready() -> Exp {
+        // ln 2 = LN_2_HIGH + LN_2_LOW; the high part has so few bits that its product with n is exact.
+        const LN_2_HIGH: f32 = 355.0 / 512.0;
+        const LN_2_LOW: f32 = (core::f64::consts::LN_2 - LN_2_HIGH as f64) as f32;
+        const _: () = assert!(LN_2_HIGH > LN_2 && LN_2_LOW < 0.0);
+        const SERIES: [f32; 8] = [
+            1.0 / 5040.0,
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ];
+        black_box(Exp {
+            highest: f32x4_splat(88.0),
+            lowest: f32x4_splat(-87.3),
+            log2_e: f32x4_splat(LOG2_E),
+            rounder: f32x4_splat(12_582_912.0),
+            bias: i32x4_splat(127),
+            minus_ln_2: [f32x4_splat(-LN_2_HIGH), f32x4_splat(-LN_2_LOW)],
+            series: SERIES.map(f32x4_splat),
+        })
+    }
+
+    /// `exp` of each lane, within 2e-7 relative. Exactly 0 below -87.3, where the result would be subnormal; arguments above
+    /// 88 count as 88; NaN stays NaN.
+    ///
+    /// With `n` the integer next to `x / ln 2`, `exp(x) = 2^n exp(r)`, `r = x - n ln 2` in two steps so that nothing is lost;
+    /// `|r| < 0.35`, and the Taylor series to the seventh power is off by less than 6e-9.
+    ///
+    /// ```text
+    /// x log2(e) + 1.5 * 2^23   the sum has no room for a fraction: its low bits are n (mod 512)
+    /// (those bits + 127) << 23   the float 2^n
+    /// ```
+    #[inline(always)]
+    pub fn of(&self, x: V128) -> V128 {
+        let clamped = f32x4_max_unless_nan(f32x4_min_unless_nan(x, self.highest), self.lowest);
+        let rounded = madd(clamped, self.log2_e, self.rounder);
+        let n = f32x4_sub(rounded, self.rounder);
+        let power = i32x4_shl(i32x4_add(rounded, self.bias), 23);
+        let r = madd(n, self.minus_ln_2[0], clamped);
+        let r = madd(n, self.minus_ln_2[1], r);
+        let [first, rest @ ..] = self.series;
+        let series = rest
+            .into_iter()
+            .fold(first, |series, coefficient| madd(series, r, coefficient));
+        let result = andnot(f32x4_mul(series, power), f32x4_lt(x, self.lowest));
+        // All ones is a NaN.
+        or(result, f32x4_ne(x, x))
+    }
+
+    /// `x / (1 + exp(-x))` of each lane, with the error of [`silu_mul`].
+    #[inline(always)]
+    pub fn silu(&self, x: V128) -> V128 {
+        f32x4_div(x, f32x4_add(f32x4_splat(1.0), self.of(f32x4_neg(x))))
+    }
+}
+
+/// `x[i] = exp(x[i])`, with the error of [`Exp::of`].
 pub fn exp_in_place(x: &mut [f32]) {
-    map_in_place(x, exp);
+    let exp = Exp::ready();
+    map_in_place(x, |x| exp.of(x));
 }
 
 /// `x[i] = exp(x[i]) / sum(exp(x))`, within 4e-6 relative down to 64 below the largest (the difference to it is an f32);
@@ -166,8 +205,8 @@ pub fn softmax(x: &mut [f32]) {
     if largest == f32::NEG_INFINITY {
         return x.fill(0.0);
     }
-    let largest = f32x4_splat(largest);
-    map_in_place(x, |x| exp(f32x4_sub(x, largest)));
+    let (largest, exp) = (f32x4_splat(largest), Exp::ready());
+    map_in_place(x, |x| exp.of(f32x4_sub(x, largest)));
     let scale = f32x4_splat(1.0 / sum(x));
     map_in_place(x, |x| f32x4_mul(x, scale));
 }
