@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers bench-work constrain golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers bench-warm bench-work constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -96,6 +96,12 @@ bench-peers: wasm js ## the same model files in wllama, native llama.cpp and Fan
 constrain: node_modules/.package-lock.json ## 12,500 random schemas, answered at temperature 1 and validated: ARGS='--count N'
 	@node tools/constrain.mjs --count 2500 $(ARGS) $(wildcard ../shared/fixtures/arch/qwen3/model-f32.gguf ../shared/fixtures/arch/llama/model-f32.gguf \
 		../shared/fixtures/arch/qwen2/model-f32.gguf ../shared/fixtures/arch/qwen35/model-f32.gguf) www/models/tiny-chat-q8_0.gguf
+
+bench-warm: wasm js ## how soon a stored model is ready, beside wllama: MODEL=file.gguf
+	@test -n "$(MODEL)" || { echo "bench-warm: name a file: make bench-warm MODEL=/path/to/model.gguf"; exit 2; }
+	@if test -d $(PEERS); then mkdir -p build && rm -rf build/peer-bench && cp -R $(PEERS) build/peer-bench && chmod -R u+w build/peer-bench && \
+		npm ci --prefix build/peer-bench --no-fund --no-audit --loglevel=error; fi
+	@node tools/warm.mjs --model "$(MODEL)" $(if $(wildcard $(PEERS)),--wllama build/peer-bench) $(ARGS)
 
 bench-work: wasm js ## what structured work costs, with a schema and without, and beside wllama: MODEL=file.gguf
 	@test -n "$(MODEL)" || { echo "bench-work: name a file: make bench-work MODEL=/path/to/model.gguf"; exit 2; }

@@ -68,8 +68,8 @@ let workersStarted = 0;
 let chunksSeen = 0;
 let phase = '';
 globalThis.Worker = class extends Worker {
-  constructor(_, options) {
-    super(new URL('hangable.js', import.meta.url), options);
+  constructor(url, options) {
+    super(String(url).endsWith('/pkg/dist/worker.js') ? new URL('hangable.js', import.meta.url) : url, options);
     workers.push(this);
     workersStarted += 1;
   }
