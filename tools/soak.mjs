@@ -98,26 +98,26 @@ async function kills(times = 200) {
     while (killed < times) {
       const context = await start();
       const lab = await Lab.open({ context }, server);
-      const before = modelRequests(server).length;
-      const loading = lab.call('load', { source: TINY }).catch(() => ({ value: undefined, error: undefined }));
-      // From the first request on: what comes before is no download.
-      const asked = async () => {
-        while (modelRequests(server).length === before) await sleep(10);
-        await sleep(random() * 2_500);
-      };
-      const done = await Promise.race([loading, asked().then(() => undefined)]);
-      const first = modelRequests(server)[before];
-      if (first && stored >= BLOCK && first.headers.range === undefined) fromZero += 1;
-      if (done?.value) {
+      // One download after the other, until one is caught in the middle.
+      for (;;) {
+        const before = modelRequests(server).length;
+        const loading = lab.call('load', { source: TINY }).catch(() => ({ value: undefined, error: undefined }));
+        // From the first request on: what comes before is no download.
+        const asked = async () => {
+          while (modelRequests(server).length === before) await sleep(10);
+          await sleep(random() * 2_500);
+        };
+        const done = await Promise.race([loading, asked().then(() => undefined)]);
+        const first = modelRequests(server)[before];
+        if (first && stored >= BLOCK && first.headers.range === undefined) fromZero += 1;
+        if (done?.error && done.error.code !== 'network' && done.error.code !== 'not-a-gguf') {
+          throw new Error(`${done.error.code}: ${done.error.message}`);
+        }
+        if (!done?.value) break;
         if (!ANSWER.test(await lab.ask(QUESTION))) corrupt += 1;
         completed += 1;
         await lab.get('models', ['clear']);
         stored = 0;
-        await context.close();
-        continue;
-      }
-      if (done?.error && done.error.code !== 'network' && done.error.code !== 'not-a-gguf') {
-        throw new Error(`${done.error.code}: ${done.error.message}`);
       }
       const [part] = await lab.get('models', ['list']).catch(() => []);
       stored = part?.bytes ?? stored;
@@ -126,6 +126,7 @@ async function kills(times = 200) {
       killed += 1;
       await context.close().catch(() => {});
       await sleep(50);
+      if (killed % 20 === 0) console.log(`kills: ${killed} so far; ${completed} completed, ${fromZero} from byte 0, ${corrupt} corrupt`);
     }
     // In the end it arrives.
     server.fault = () => undefined;
