@@ -618,7 +618,7 @@ fn a_template_may_ask_for_the_time_and_gets_the_callers() {
 
 /// Each right-hand side was printed by Jinja2 3.1.6. The engine's own slices panic at the first three: found by fuzzing.
 #[test]
-fn slices_with_a_step_are_pythons() {
+fn what_we_took_over_from_the_engine_is_pythons() {
     for (source, text) in [
         ("{{ ''[::-1] }}", ""),
         ("{{ [][::-1] }}", "[]"),
@@ -642,6 +642,19 @@ fn slices_with_a_step_are_pythons() {
         ("{{ {'a': {'b': 'xyz'}}['a']['b'][::-1][0] }}", "z"),
         ("{% raw %}{{ x[::-1] }}{% endraw %}", "{{ x[::-1] }}"),
         ("{{ range(10)[7:2:-2]|list }}", "[7, 5, 3]"),
+        ("{{ range(7, 1, -3)|list }} {{ range(2)|list }}", "[7, 4] [0, 1]"),
+        (
+            "{{ [1, 2, 3]|slice(2)|list }} {{ [1, 2, 3]|batch(2, 0)|list }}",
+            "[[1, 2], [3]] [[1, 2], [3, 0]]",
+        ),
+        (
+            "{{ 'a\nb'|indent }}|{{ 'a\nb'|indent(1, true) }}|{{ 'a\nb'|indent(width=2) }}",
+            "a\n    b| a\n b|a\n  b",
+        ),
+        (
+            "{{ '%.2f %5s'|format(1.005, 'e') }} {{ '{:>4}|{}'.format(1, 'x') }}",
+            "1.00     e    1|x",
+        ),
     ] {
         let template = ChatTemplate::new(source, "", "", &[]).unwrap();
         let found = template.render_text(&PromptInput::default());
@@ -695,6 +708,34 @@ fn hostile_templates_end_in_an_error() {
         ("a slice by steps of nothing", "{{ 'abc'[::0] }}".into()),
         ("a slice of a number", "{{ (1)[::2] }}".into()),
         ("a slice by words", "{{ 'abc'[::'a'] }}".into()),
+        (
+            "parts without number",
+            "{{ [1]|slice(9223372036854775807) }}".into(),
+        ),
+        ("less than no parts", "{{ [1]|slice(-1) }}".into()),
+        (
+            "parts without length",
+            "{{ [1]|batch(9223372036854775807, 0) }}".into(),
+        ),
+        (
+            "a deep indent",
+            "{{ 'a'|indent(9223372036854775807, true) }}".into(),
+        ),
+        (
+            "a deep indent by name",
+            "{{ 'a'|indent(width=9223372036854775807, first=true) }}".into(),
+        ),
+        ("a wide number", "{{ '%99999999999999999d'|format(1) }}".into()),
+        (
+            "a wide number, by an argument",
+            "{{ '%*d'|format(9223372036854775807, 1) }}".into(),
+        ),
+        ("an exact number", "{{ '%.65536f'|format(1.5) }}".into()),
+        ("a wide field", "{{ '{:>99999999999999999}'.format(1) }}".into()),
+        (
+            "a range from one end to the other",
+            "{{ range(9223372036854775807, -9223372036854775807, -9223372036854775807)|list }}".into(),
+        ),
         ("division", "{{ 1 / 0 }} {{ 1 // 0 }}".into()),
         ("missing attribute", "{{ messages.a.b.c }}".into()),
         ("a call of something else", "{{ messages() }}".into()),

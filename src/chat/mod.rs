@@ -6,6 +6,7 @@
 //! other direction: [`ReplyParser`] splits generated text into answer, reasoning and tool calls as it arrives, and
 //! [`StopMatcher`] ends it at a stop string.
 
+mod bounds;
 pub mod marking;
 pub mod messages;
 mod python;

@@ -12,7 +12,8 @@ use std::fmt::Write;
 
 use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::bounds;
 
 /// Values nested deeper than this are refused, by every function here that recurses.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -425,7 +426,7 @@ pub(crate) fn install(env: &mut Environment<'static>) {
     });
     env.set_unknown_method_callback(|state, value, name, args| match name {
         SLICE => slice(value, args),
-        _ => unknown_method_callback(state, value, name, args),
+        _ => bounds::method(state, value, name, args),
     });
 
     env.add_filter("tojson", tojson);

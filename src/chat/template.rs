@@ -6,9 +6,9 @@
 //! twenty published templates with Jinja2 byte by byte.
 //!
 //! A template is untrusted code. It gets no input but its arguments, at most [`FUEL`] steps, a bounded depth of
-//! calls, and room for [`MAX_OUTPUT`] bytes. A string that doubles itself is bounded only by the memory that a request may
-//! take in the browser (`wasm`): the engine below has no hook there, so such a template ends the worker it runs in, and
-//! nothing else.
+//! calls, and room for [`MAX_OUTPUT`] bytes. A string that doubles itself, or a list that is repeated without end, is bounded
+//! only by the memory that a request may take in the browser (`wasm`): the engine below has no hook there, so such a template
+//! ends the worker it runs in, and nothing else.
 //!
 //! How message text is told from markup: [`super::marking`].
 
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::marking::{Marker, TextSpan};
 use super::messages::Capabilities;
-use super::{Reasoning, Time, python, source, tools};
+use super::{Reasoning, Time, bounds, python, source, tools};
 use crate::{Error, Kind, Result};
 
 /// Steps that a template may take: two hundred messages with tools take under a million.
@@ -92,6 +92,7 @@ impl ChatTemplate {
         env.set_fuel(Some(FUEL));
         env.set_recursion_limit(RECURSION);
         python::install(&mut env);
+        bounds::install(&mut env);
         env.add_function(
             "raise_exception",
             |message: String| -> std::result::Result<Jinja, minijinja::Error> {

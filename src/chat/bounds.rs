@@ -1,0 +1,92 @@
+//! Bounds for the template engine's own functions that take lengths: it makes room for what they are told, or overflows, and
+//! a template is untrusted code.
+
+use minijinja::value::{Kwargs, Rest, StringInput};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+/// The largest length, width or number of parts; pages of text have fewer.
+const MOST: i64 = 10_000;
+/// The farthest that a range may begin or end, and step.
+const FARTHEST: i64 = 1 << 29;
+
+/// Replaces those functions.
+pub(super) fn install(env: &mut Environment<'static>) {
+    env.add_filter(
+        "slice",
+        |state: &State, value: Value, count: i64, fill: Option<Value>| {
+            filters::slice(state, value, length("slice", count)?, fill)
+        },
+    );
+    env.add_filter(
+        "batch",
+        |state: &State, value: Value, count: i64, fill: Option<Value>| {
+            filters::batch(state, value, length("batch", count)?, fill)
+        },
+    );
+    env.add_filter("indent", indent);
+    env.add_filter("format", |state: &State, text: &Value, args: Rest<Value>| {
+        check_format(text, &args)?;
+        filters::format(state, text, args)
+    });
+    env.add_function("range", |lower: i64, upper: Option<i64>, step: Option<i64>| {
+        for number in [Some(lower), upper, step].into_iter().flatten() {
+            within("range", number, FARTHEST)?;
+        }
+        let [upper, step] = [upper, step].map(|number| number.map(|number| number as isize));
+        functions::range(lower as isize, upper, step)
+    });
+}
+
+/// The methods of strings, lists and mappings.
+pub(super) fn method(state: &State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    if name == "format" {
+        check_format(value, args)?;
+    }
+    unknown_method_callback(state, value, name, args)
+}
+
+fn within(name: &str, number: i64, most: i64) -> Result<(), Error> {
+    if number.unsigned_abs() <= most.unsigned_abs() {
+        return Ok(());
+    }
+    let message = format!("{name}: found {number}, expected at most {most}");
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
+fn length(name: &str, number: i64) -> Result<usize, Error> {
+    within(name, number, MOST)?;
+    usize::try_from(number)
+        .map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("{name}: found {number}")))
+}
+
+fn indent(
+    text: StringInput<'_>,
+    width: Option<i64>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    if let Some(width) = kwargs.get("width")? {
+        length("indent", width)?;
+    }
+    let width = width.map(|width| length("indent", width)).transpose()?;
+    filters::indent(text, width, first, blank, kwargs)
+}
+
+/// Refuses widths and precisions beyond [`MOST`], written in the format or given as arguments of `*`.
+fn check_format(text: &Value, args: &[Value]) -> Result<(), Error> {
+    let text = text.as_str().unwrap_or_default();
+    for digits in text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty())
+    {
+        within("format", digits.parse().unwrap_or(i64::MAX), MOST)?;
+    }
+    if text.contains('*') {
+        for number in args.iter().filter(|arg| arg.is_number()) {
+            within("format", i64::try_from(number.clone()).unwrap_or(0), MOST)?;
+        }
+    }
+    Ok(())
+}
