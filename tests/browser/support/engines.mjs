@@ -86,6 +86,7 @@ async function startFirefox(profile) {
   return {
     newPage: async () => {
       const page = await browser.newPage();
+      page.setDefaultTimeout(0); // a busy machine takes its time; tests have limits of their own
       const own = {
         on: page.on.bind(page),
         goto: (/** @type {string} */ url) => page.goto(url),
