@@ -51,6 +51,7 @@ fn the_header_says_what_every_shard_will_weigh() {
                     context_length,
                     kv_type,
                     activations: None,
+                    predict: false,
                 };
                 let expected = estimate(&[&beginning], &options).unwrap();
                 let mut session = Session::open(&[&file], &options).unwrap();

@@ -15,6 +15,7 @@ export interface CanRunOptions {
   threads?: number | 'auto';
   contextLength?: number;
   kvType?: KvType;
+  predict?: boolean;
   transport?: 'auto' | 'shared' | 'messages';
   /** Whether the file would be kept in storage. */
   cache?: boolean;
@@ -60,7 +61,7 @@ export interface FitModel {
   readonly storage: { readonly needed: number; readonly available: number | undefined };
 }
 
-const OPTIONS = new Set(['threads', 'contextLength', 'kvType', 'transport', 'cache', 'memory', 'signal']);
+const OPTIONS = new Set(['threads', 'contextLength', 'kvType', 'predict', 'transport', 'cache', 'memory', 'signal']);
 const MOST_SHARDS = 64;
 
 /** Says whether a model will run here, and what it will take: reads only the headers of its files. */
@@ -72,6 +73,7 @@ export async function canRun(source: ModelPart | readonly ModelPart[], options: 
     threads: given['threads'] === 'auto' ? undefined : number(given, 'threads', { min: 1, max: MOST_SHARDS, whole: true }),
     contextLength: number(given, 'contextLength', { min: 1, max: 2 ** 31, whole: true }),
     kvType: oneOf(given, 'kvType', ['f32', 'f16', 'q16', 'q8'] as const),
+    predict: flag(given, 'predict'),
     memory: number(given, 'memory', { min: 1, max: Number.MAX_SAFE_INTEGER }),
   };
   const parts = checkSource(source).map((part) => (part instanceof URL ? part.href : part));
@@ -98,11 +100,11 @@ const FILE_CODES = new Set<FanlightErrorCode>([
 
 /** How a model is to be used, and what there is for it. */
 export function useOf(
-  wanted: Pick<Use, 'threads' | 'transport' | 'contextLength' | 'kvType'> & { readonly memory?: number | undefined },
+  wanted: Pick<Use, 'threads' | 'transport' | 'contextLength' | 'kvType' | 'predict'> & { readonly memory?: number | undefined },
   { cores, memory }: Features,
 ): Use {
-  const { threads, transport, contextLength, kvType } = wanted;
-  return { threads, transport, cores, contextLength, kvType, limits: { shard: SHARD_LIMIT, total: wanted.memory ?? memory } };
+  const { threads, transport, contextLength, kvType, predict } = wanted;
+  return { threads, transport, cores, contextLength, kvType, predict, limits: { shard: SHARD_LIMIT, total: wanted.memory ?? memory } };
 }
 
 /** What the headers of these files say. */

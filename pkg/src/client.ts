@@ -27,6 +27,7 @@ export interface Assignment {
   readonly transport: 'shared' | 'messages';
   readonly contextLength: number | undefined;
   readonly kvType: KvType | undefined;
+  readonly predict: boolean | undefined;
 }
 
 /** What a worker gets to close its files before it is ended. */

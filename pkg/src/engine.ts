@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly contextLength?: number;
   /** How keys and values are kept; without it the engine chooses. */
   readonly kvType?: KvType;
+  /** With the block that predicts further tokens, where the file has one. */
+  readonly predict?: boolean;
 }
 
 /** What the file says about the model, and what this shard of it weighs. */
@@ -34,6 +36,8 @@ export interface EngineInfo {
   /** Positions that the model was trained for. */
   readonly trainedContextLength: number;
   readonly kvType: KvType;
+  /** The block that predicts further tokens is there, and in memory. */
+  readonly predicts: boolean;
   readonly kernel: Kernel;
   readonly quantization: string;
   /** On the leader. */

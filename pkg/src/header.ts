@@ -10,6 +10,7 @@ export interface Division {
   readonly shards: number;
   readonly contextLength?: number | undefined;
   readonly kvType?: EngineOptions['kvType'] | undefined;
+  readonly predict?: boolean | undefined;
 }
 
 /** Bytes that are asked for at first, and how much more each time. */
@@ -69,10 +70,10 @@ export function measure(
   division: Division,
   others: readonly number[],
 ): Measured | undefined {
-  const { shards, contextLength, kvType } = division;
+  const { shards, contextLength, kvType, predict } = division;
   for (const file of files) file.wanted = 0;
   const estimate = (shard: number, shards: number): EngineInfo => {
-    const options = { shard, shards, ...(contextLength && { contextLength }), ...(kvType && { kvType }) };
+    const options = { shard, shards, ...(contextLength && { contextLength }), ...(kvType && { kvType }), ...(predict && { predict }) };
     return glue.estimate([...files], options);
   };
   try {

@@ -28,6 +28,11 @@ export interface LoadOptions {
    * not for Qwen 2.5), or `f32`.
    */
   kvType?: KvType;
+  /**
+   * Guesses the next tokens with the block for multi-token prediction that some files of Qwen 3.5 have: more memory, the same text.
+   * Off unless it is true; without effect on other files (`info().predicts` says). It pays where the text is easy to foresee.
+   */
+  predict?: boolean;
   /** Which build of the engine. Without it, the fastest that the browser can run. */
   build?: 'auto' | Build;
   /** How the workers exchange. Without it, by shared memory in a cross-origin isolated page, by messages elsewhere. */
@@ -111,10 +116,10 @@ async function loadAlone(plan: Plan, signal: AbortSignal): Promise<Model> {
 
 /** The model of all tabs that ask for the same one in the same way. */
 async function loadShared(plan: Plan, signal: AbortSignal): Promise<Model> {
-  const { parts, hashes, build, transport, threads, contextLength, kvType } = plan;
+  const { parts, hashes, build, transport, threads, contextLength, kvType, predict } = plan;
   const addresses = parts.map((part) => (part instanceof URL ? part.href : undefined));
   if (addresses.includes(undefined)) throw invalidArgument('share', true, 'false for a file: other tabs do not have it');
-  const name = JSON.stringify([addresses, hashes, build, transport, threads, contextLength, kvType]);
+  const name = JSON.stringify([addresses, hashes, build, transport, threads, contextLength, kvType, predict]);
   const onWait = () => reporter(plan.onProgress)({ phase: 'wait', loaded: 0, total: undefined, fromCache: true });
   const joining = SharedHost.join(`fanlight:model:${name}`, () => loadMending(plan, signal), onWait);
   signal.addEventListener('abort', () => void joining.then(({ host }) => host.end(aborted()), () => {}), { once: true });
@@ -126,7 +131,7 @@ async function loadShared(plan: Plan, signal: AbortSignal): Promise<Model> {
 function remoteInfo({ name }: Remote): ModelInfo {
   return {
     name,
-    ...{ architecture: '', quantization: '', parameters: 0, vocabularySize: 0, contextLength: 0, kvType: 'q16' },
+    ...{ architecture: '', quantization: '', parameters: 0, vocabularySize: 0, contextLength: 0, kvType: 'q16', predicts: false },
     ...{ weightBytes: 0, kvBytes: 0, bufferBytes: 0, memoryBytes: 0, fileBytes: 0, shards: 0 },
     ...{ transport: 'none', build: 'simd128', kernel: 'f32', source: 'fallback' },
   };
@@ -173,7 +178,7 @@ async function loadOnce(plan: Plan, signal: AbortSignal, mend: boolean): Promise
 }
 
 async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolean): Promise<Loaded> {
-  const { features, build, contextLength, kvType, parts } = plan;
+  const { features, build, contextLength, kvType, predict, parts } = plan;
   const report = reporter(plan.onProgress);
   const began = performance.now();
   const compiling = compileEngine(build);
@@ -187,7 +192,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
   const { transport } = plan;
   const fromCache = files.every((file) => file.fromCache);
   const opening = crew.open(
-    { engine, files, shards, transport, contextLength, kvType },
+    { engine, files, shards, transport, contextLength, kvType, predict },
     { signal, onProgress: (loaded, total) => report({ phase: 'load', loaded, total, fromCache }) },
   );
   const all = await opening.catch(async (error: unknown) => {
@@ -211,6 +216,7 @@ async function prepare(crew: Crew, plan: Plan, signal: AbortSignal, mend: boolea
     ...(leader.pooling !== undefined && { pooling: leader.pooling }),
     contextLength: leader.contextLength,
     kvType: leader.kvType,
+    predicts: leader.predicts,
     kernel: leader.kernel,
     weightBytes: sum('weightBytes'),
     kvBytes: sum('kvBytes'),
@@ -261,6 +267,7 @@ interface Settings {
   readonly threads: number | undefined;
   readonly contextLength: number | undefined;
   readonly kvType: KvType | undefined;
+  readonly predict: boolean | undefined;
   readonly build: 'auto' | Build;
   readonly transport: 'auto' | 'shared' | 'messages';
   readonly cache: boolean;
@@ -270,7 +277,7 @@ interface Settings {
   readonly fallback: Remote | undefined;
 }
 
-const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'build', 'transport', 'cache', 'integrity', 'constraints', 'memory', 'share', 'fallback']);
+const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'predict', 'build', 'transport', 'cache', 'integrity', 'constraints', 'memory', 'share', 'fallback']);
 const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
@@ -284,6 +291,7 @@ function checkOptions(value: LoadOptions): Settings {
       options['threads'] === 'auto' ? undefined : number(options, 'threads', { min: 1, max: MOST_SHARDS, whole: true }),
     contextLength: number(options, 'contextLength', { min: 1, max: 2 ** 31, whole: true }),
     kvType: oneOf(options, 'kvType', ['f32', 'f16', 'q16', 'q8']),
+    predict: flag(options, 'predict'),
     build: oneOf(options, 'build', ['auto', 'simd128', 'relaxed']) ?? 'auto',
     transport: oneOf(options, 'transport', ['auto', 'shared', 'messages']) ?? 'auto',
     cache: flag(options, 'cache') ?? true,

@@ -52,6 +52,8 @@ export interface ModelInfo {
   readonly contextLength: number;
   /** How keys and values are kept. */
   readonly kvType: KvType;
+  /** The file's block for multi-token prediction is in memory, and guesses tokens: see the option `predict`. */
+  readonly predicts: boolean;
   /**
    * What weights of up to six bits are multiplied with: sixteen-bit activations, or eight-bit ones by the dot product of pairs or
    * of fours: the first worker took what ran faster here when the model was loaded. The results are the same.

@@ -18,6 +18,7 @@ export interface StorePlan {
   readonly transport: 'shared' | 'messages';
   readonly contextLength: number | undefined;
   readonly kvType: KvType | undefined;
+  readonly predict: boolean | undefined;
   readonly memory: number | undefined;
 }
 

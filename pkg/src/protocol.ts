@@ -63,6 +63,7 @@ export interface Use {
   readonly cores: number;
   readonly contextLength: number | undefined;
   readonly kvType: KvType | undefined;
+  readonly predict: boolean | undefined;
   readonly limits: Limits;
 }
 
@@ -159,6 +160,7 @@ export interface OpenParams {
   readonly shards: number;
   readonly contextLength: number | undefined;
   readonly kvType: KvType | undefined;
+  readonly predict: boolean | undefined;
   readonly link: Link;
 }
 

@@ -104,7 +104,7 @@ class Shard {
   }
 
   static async open(world: ShardWorld, params: OpenParams, { emit, signal }: Call<LoadEvent>): Promise<Shard> {
-    const { engine: ref, files, shard, shards, contextLength, kvType, link } = params;
+    const { engine: ref, files, shard, shards, contextLength, kvType, predict, link } = params;
     const glue = await world.importEngine(ref.build);
     const { memory } = await glue.default({ module_or_path: ref.module });
     const open: OpenFile[] = [];
@@ -124,7 +124,7 @@ class Shard {
           }
         },
       }));
-      const options = { shard, shards, ...(contextLength && { contextLength }), ...(kvType && { kvType }) };
+      const options = { shard, shards, ...(contextLength && { contextLength }), ...(kvType && { kvType }), ...(predict && { predict }) };
       const engine = new glue.Engine(sources, options);
       const total = engine.loadTotal();
       let done = false;

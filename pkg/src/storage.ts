@@ -108,8 +108,8 @@ async function storedBlob(part: string | Blob): Promise<Blob | undefined> {
 }
 
 /** How a model of so many bytes would be divided. */
-function divisionFor({ threads, transport, cores, contextLength, kvType }: Use): (fileBytes: number) => Division {
-  return (bytes) => ({ shards: threads ?? defaultShards(bytes, transport, cores), contextLength, kvType });
+function divisionFor({ threads, transport, cores, contextLength, kvType, predict }: Use): (fileBytes: number) => Division {
+  return (bytes) => ({ shards: threads ?? defaultShards(bytes, transport, cores), contextLength, kvType, predict });
 }
 
 function gateFor(glue: EngineModule, { use }: StoreParams): Gate | undefined {

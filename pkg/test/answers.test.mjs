@@ -176,6 +176,7 @@ for (const [option, options] of /** @type {[string, any][]} */ ([
   ['threads', { threads: 1.5 }],
   ['contextLength', { contextLength: '2k' }],
   ['kvType', { kvType: 'q4' }],
+  ['predict', { predict: 'yes' }],
   ['build', { build: 'fast' }],
   ['transport', { transport: 'mail' }],
   ['cache', { cache: 'no' }],

@@ -250,6 +250,11 @@ impl KvCache {
         self.kind
     }
 
+    /// Number of layers.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+
     /// Number of key-value heads.
     pub fn heads(&self) -> usize {
         self.heads

@@ -7,8 +7,9 @@ use crate::model::forward::Batch;
 use crate::model::weights::{Attention, FeedForward, Linear, Mixer, VectorId};
 
 impl Model {
-    /// This shard's rows of the embedding, for those tokens of the batch that it owns, in order.
-    pub(super) fn embed(&mut self, tokens: &[u32]) {
+    /// This shard's rows of the embedding, for those tokens of the batch that it owns, in order. `predict`: of that of the block
+    /// that predicts further tokens.
+    pub(super) fn embed(&mut self, tokens: &[u32], predict: bool) {
         let Model {
             hyper,
             shard,
@@ -26,7 +27,8 @@ impl Model {
             state.gather.begin_slice(s, rows, width);
         }
         let owned = shard.rows(hyper.vocabulary, shard.index);
-        let matrix = weights.matrix(weights.embedding);
+        let prediction = weights.prediction.filter(|_| predict);
+        let matrix = weights.matrix(prediction.map_or(weights.embedding, |block| block.embedding));
         let mut rows = state.gather.slice_mut(shard.index).chunks_exact_mut(width);
         for id in tokens
             .iter()
@@ -159,7 +161,7 @@ impl Model {
     /// Own rows of the mixer's output matrix, over all gathered heads. Leaves `[tokens, own rows of embedding]`.
     pub(super) fn mix_output(&mut self, layer: usize, tokens: usize) {
         let linear = self.weights.layers[layer].output;
-        match self.hyper.delta_net.filter(|_| self.hyper.recurrent[layer]) {
+        match self.hyper.net_of(layer) {
             None => self.project(linear, tokens, self.hyper.head_count * self.hyper.value_length, 1),
             Some(net) => self.project(linear, tokens, net.value_width(), net.ratio()),
         }
@@ -203,30 +205,33 @@ impl Model {
     }
 
     /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`; of a single token
-    /// only the rows that are wanted, if not all are.
-    pub(super) fn output(&mut self, from: usize, tokens: usize) {
-        let norm = self.weights.output_norm;
+    /// only the rows that are wanted, if not all are. `predict`: of the block that predicts further tokens.
+    pub(super) fn output(&mut self, from: usize, tokens: usize, predict: bool) {
+        let (norm, matrix, vocabulary) = match self.weights.prediction.filter(|_| predict) {
+            Some(block) => (block.norm, block.output, block.rows),
+            None => (
+                self.weights.output_norm,
+                self.weights.output,
+                self.hyper.vocabulary,
+            ),
+        };
         self.normalise(norm, from, tokens);
         let Model {
-            hyper,
             shard,
             weights,
             state,
             ..
         } = self;
-        let linear = Linear {
-            matrix: weights.output,
-            bias: None,
-        };
+        let linear = Linear { matrix, bias: None };
         if state.some_rows(tokens - from) {
             let wanted = |s: usize| {
-                let own = shard.rows(hyper.vocabulary, s);
+                let own = shard.rows(vocabulary, s);
                 let from = state.rows.partition_point(|row| *row < own.start);
                 let to = state.rows.partition_point(|row| *row < own.end);
                 from..to
             };
             state.gather.begin(1, wanted);
-            let own = shard.rows(hyper.vocabulary, shard.index);
+            let own = shard.rows(vocabulary, shard.index);
             let rows: Vec<usize> = state.rows[wanted(shard.index)]
                 .iter()
                 .map(|row| row - own.start)
@@ -241,9 +246,7 @@ impl Model {
             kernels::multiply_rows(matrix, &state.input, form, &rows, out);
             return;
         }
-        state
-            .gather
-            .begin(tokens - from, |s| shard.rows(hyper.vocabulary, s));
+        state.gather.begin(tokens - from, |s| shard.rows(vocabulary, s));
         let width = state.gather.width(shard.index);
         multiply(
             weights,
@@ -267,9 +270,16 @@ impl Model {
     }
 
     /// Joins the gathered logits, on the leader. Those that were not wanted are negative infinity.
-    pub(super) fn take_logits(&mut self, rows: usize) {
-        let Model { hyper, state, .. } = self;
-        state.logits.resize(rows * hyper.vocabulary, 0.0);
+    pub(super) fn take_logits(&mut self, rows: usize, predict: bool) {
+        let Model {
+            hyper,
+            weights,
+            state,
+            ..
+        } = self;
+        let prediction = weights.prediction.filter(|_| predict);
+        let vocabulary = prediction.map_or(hyper.vocabulary, |block| block.rows);
+        state.logits.resize(rows * vocabulary, 0.0);
         if state.some_rows(rows) {
             state.logits.fill(f32::NEG_INFINITY);
             let values = state.gather.row(0).flatten();
@@ -278,7 +288,7 @@ impl Model {
             }
             return;
         }
-        for (row, out) in state.logits.chunks_exact_mut(hyper.vocabulary).enumerate() {
+        for (row, out) in state.logits.chunks_exact_mut(vocabulary).enumerate() {
             state.gather.copy_row(row, out);
         }
     }

@@ -43,6 +43,10 @@ pub struct Batch {
     /// The tokens may be the wrong ones: the recurrent state stays as it is until the next batch says how many to keep. At
     /// most [`MAX_DRAFT_BATCH`](crate::model::MAX_DRAFT_BATCH) tokens.
     pub draft: bool,
+    /// The tokens go through the block that predicts further tokens instead of the layers, each with what the batch before
+    /// kept: of its first tokens, which they follow one by one, or, if that was such a batch too, of its last token. The
+    /// recurrent state has no part in it. Logits are those of the first tokens of the vocabulary.
+    pub predict: bool,
 }
 
 /// Where a batch copies the recurrent state.
@@ -65,6 +69,7 @@ impl Batch {
             save: None,
             mark: None,
             draft: false,
+            predict: false,
         }
     }
 }
@@ -96,6 +101,9 @@ pub enum Step {
 enum At {
     Embed,
     TakeEmbedding,
+    /// Of a prediction: what the layers made of the token before joins its embedding.
+    Join,
+    TakeJoined,
     Layer(usize, Stage),
     Output,
     TakeLogits,
@@ -153,7 +161,15 @@ impl Forward {
             ));
         }
         model.state.cache.reserve(first + tokens.len())?;
-        model.state.recurrent.begin(tokens.len(), &batch)?;
+        if batch.predict && model.weights.prediction.is_none() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                "the block that predicts further tokens is not loaded",
+            ));
+        }
+        if !batch.predict {
+            model.state.recurrent.begin(tokens.len(), &batch)?;
+        }
         let hyper = &model.hyper;
         let factors = model.weights.rope_factors.map(|id| model.weights.vector(id));
         let rope = model.state.rope.get_or_insert_with(|| {
@@ -202,26 +218,40 @@ impl Forward {
     /// Computes one stage, and says which exchange its result needs.
     fn compute(&mut self, model: &mut Model) -> Option<Exchange> {
         let tokens = self.tokens.len();
-        let last = model.hyper.block_count - 1;
+        let (start, last) = match self.batch.predict {
+            true => (model.hyper.block_count, model.hyper.block_count),
+            false => (0, model.hyper.block_count - 1),
+        };
         let (next, exchange) = match self.at {
             At::Embed => {
-                model.embed(&self.tokens);
+                model.embed(&self.tokens, self.batch.predict);
                 (At::TakeEmbedding, Some(Exchange::AllGather))
             }
             At::TakeEmbedding => {
                 model.take_embedding(&self.tokens);
-                (At::Layer(0, Stage::Mix), None)
+                match self.batch.predict {
+                    true => (At::Join, None),
+                    false => (At::Layer(start, Stage::Mix), None),
+                }
+            }
+            At::Join => {
+                model.join(tokens);
+                (At::TakeJoined, Some(Exchange::AllGather))
+            }
+            At::TakeJoined => {
+                model.take_joined(tokens);
+                (At::Layer(start, Stage::Mix), None)
             }
             At::Layer(layer, stage) => {
                 let gathered = Some(Exchange::AllGather);
                 let next = match stage {
                     Stage::Mix => {
-                        if layer > 0 {
+                        if layer > start {
                             model.add_gathered(tokens);
                         }
                         model.mix(layer, tokens, self.batch);
                         // From here on no shard can end the batch before all have come this far.
-                        if layer == last {
+                        if layer == last && !self.batch.predict {
                             model.state.recurrent.end(tokens, &self.batch);
                         }
                         At::Layer(layer, Stage::MixOutput)
@@ -249,6 +279,7 @@ impl Forward {
             }
             At::Output => {
                 model.add_gathered(tokens);
+                model.keep_for_prediction(tokens, self.batch.predict);
                 match self.logits_from() {
                     None => {
                         if self.batch.logits == LogitsFor::Vectors && model.shard.is_leader() {
@@ -257,14 +288,14 @@ impl Forward {
                         (At::Done, None)
                     }
                     Some(from) => {
-                        model.output(from, tokens);
+                        model.output(from, tokens, self.batch.predict);
                         (At::TakeLogits, Some(Exchange::ToLeader))
                     }
                 }
             }
             At::TakeLogits => {
                 if let (true, Some(from)) = (model.shard.is_leader(), self.logits_from()) {
-                    model.take_logits(tokens - from);
+                    model.take_logits(tokens - from, self.batch.predict);
                 }
                 (At::Done, None)
             }
@@ -288,7 +319,7 @@ impl Forward {
 fn work(model: &Model, layer: usize, stage: Stage) -> u64 {
     let hyper = &model.hyper;
     let width = hyper.embedding_length;
-    let net = hyper.delta_net.filter(|_| hyper.recurrent[layer]);
+    let net = hyper.net_of(layer);
     let ff = match hyper.experts {
         None => hyper.feed_forward_length,
         Some(experts) => experts.used * experts.feed_forward_length + experts.shared_length,

@@ -12,8 +12,10 @@ pub struct Hyper {
     pub architecture: &'static str,
     /// `general.name`, or nothing.
     pub name: String,
-    /// Number of layers; blocks that only predict further tokens (`nextn_predict_layers`) are not among them.
+    /// Number of layers; blocks that only predict further tokens are not among them.
     pub block_count: usize,
+    /// Blocks that predict further tokens (`nextn_predict_layers`); their weights follow those of the layers.
+    pub predicting: usize,
     /// Tokens the model was trained for.
     pub context_length: usize,
     /// Width of the residual stream.
@@ -234,6 +236,7 @@ impl Hyper {
                 .unwrap_or_default()
                 .to_string(),
             block_count,
+            predicting: file_blocks - block_count,
             context_length: required("context_length", MAX_CONTEXT)?,
             embedding_length,
             feed_forward_length,
@@ -252,6 +255,17 @@ impl Hyper {
             experts,
         };
         Ok((hyper, architecture))
+    }
+
+    /// The shape of a layer's gated delta net; `None` for attention.
+    pub fn net_of(&self, layer: usize) -> Option<DeltaNet> {
+        self.delta_net
+            .filter(|_| self.recurrent.get(layer) == Some(&true))
+    }
+
+    /// Layers of attention.
+    pub fn attention_layers(&self) -> usize {
+        self.recurrent.iter().filter(|recurrent| !**recurrent).count()
     }
 
     /// Query heads that share one key-value head.

@@ -11,6 +11,7 @@ pub mod forward;
 mod gather;
 pub mod hyper;
 mod plan;
+mod prediction;
 pub mod recurrent;
 mod saved;
 mod shard;
@@ -50,6 +51,8 @@ pub struct Options {
     /// The form of the activations for the matrices that have a kernel for it; the best of this build if `None`. Values
     /// (the matrix V of attention) in a format with blocks of 32 have [`Form::I16`] in any case.
     pub activations: Option<Form>,
+    /// With the block that predicts further tokens, where the file has one: its weights are loaded, and it makes drafts.
+    pub predict: bool,
 }
 
 impl Default for Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             context_length: None,
             kv_type: KvType::default(),
             activations: None,
+            predict: false,
         }
     }
 }
@@ -84,6 +88,8 @@ pub struct State {
     pub recurrent: Recurrent,
     /// Residual stream, `[MAX_BATCH, embedding]`.
     x: Vec<f32>,
+    /// Final vectors of the last batch for the block that predicts further tokens: `[MAX_BATCH, embedding]`, or nothing.
+    kept: Vec<f32>,
     /// The input of the next matrices.
     input: Activations,
     /// See [`Options::activations`].
@@ -144,8 +150,9 @@ impl Model {
                 ));
             }
         };
-        let weights = Weights::plan(gguf, &hyper, arch, shard, sizes_only)?;
-        let mut state = State::new(&hyper, arch, shard, options.kv_type, capacity)?;
+        let weights = Weights::plan(gguf, &hyper, arch, shard, options.predict, sizes_only)?;
+        let predicts = weights.prediction.is_some();
+        let mut state = State::new(&hyper, arch, shard, options.kv_type, capacity, predicts)?;
         state.form = options.activations;
         Ok(Model {
             hyper,
@@ -164,22 +171,25 @@ impl State {
         shard: Shard,
         kv_type: KvType,
         capacity: usize,
+        predicts: bool,
     ) -> Result<State> {
         let heads = shard.heads(hyper.head_count_kv, shard.index).len();
         let ff = shard.own(hyper.feed_forward_length).len();
         let (width, kl, vl) = (hyper.embedding_length, hyper.key_length, hyper.value_length);
         let value_width = hyper.delta_net.map_or(0, |net| net.value_width());
         let widest = width
+            .max(if predicts { 2 * width } else { 0 })
             .max(hyper.feed_forward_length)
             .max(hyper.head_count * vl)
             .max(value_width);
-        let attention_layers = hyper.recurrent.iter().filter(|recurrent| !**recurrent).count();
+        let attention_layers = hyper.attention_layers() + usize::from(predicts);
         let buffer = |width: usize| zeros(MAX_BATCH * width);
         let recurrent = Recurrent::new(hyper, shard)?;
         let q_width = heads * hyper.group() * kl;
         Ok(State {
             cache: KvCache::new(kv_type, attention_layers, heads, kl, vl, capacity),
             x: buffer(width)?,
+            kept: buffer(if predicts { width } else { 0 })?,
             input: Activations::new(MAX_BATCH, widest)?,
             form: None,
             q: buffer(q_width)?,
@@ -204,6 +214,7 @@ impl State {
     pub fn buffer_bytes(&self) -> usize {
         let own = [
             &self.x,
+            &self.kept,
             &self.q,
             &self.k,
             &self.v,

@@ -7,9 +7,11 @@ use crate::gguf::{Gguf, TensorInfo};
 use crate::kernels::Matrix;
 use crate::model::arch::Architecture;
 use crate::model::hyper::{self, CONV_TAPS, Hyper};
+use crate::model::prediction::PREDICTED;
 use crate::model::shard::Shard;
 use crate::model::weights::{
-    Attention, DeltaNet, FeedForward, Linear, MatrixId, Pending, Swiglu, Target, VectorId,
+    Attention, DeltaNet, FeedForward, Layer, Linear, MatrixId, Mixer, Pending, Prediction, Swiglu, Target,
+    VectorId,
 };
 
 /// The tensors asked for so far.
@@ -20,6 +22,8 @@ pub(super) struct Plan<'a> {
     pub(super) pending: Vec<Pending>,
     /// When only sizes are wanted: the bytes of the matrices, which then have no rows.
     pub(super) absent: Option<u64>,
+    /// What is asked for next tells these weights from others. Not so what a caller may leave out.
+    pub(super) identifies: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -30,6 +34,7 @@ impl<'a> Plan<'a> {
             matrices: Vec::new(),
             vectors: Vec::new(),
             pending: Vec::new(),
+            identifies: true,
         }
     }
 
@@ -49,6 +54,84 @@ impl<'a> Plan<'a> {
             ));
         }
         Ok(tensor)
+    }
+
+    /// The handles of a layer. `kind`: its place among those of its kind.
+    pub(super) fn layer(
+        &mut self,
+        index: usize,
+        kind: usize,
+        hyper: &Hyper,
+        arch: &Architecture,
+        shard: Shard,
+    ) -> Result<Layer> {
+        let width = hyper.embedding_length;
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let mixer_norm = self.vector(&name("attn_norm.weight"), width)?;
+        let (mixer, output) = match hyper.net_of(index) {
+            Some(shape) => {
+                let mixer = self.delta_net(&name, width, shape, shard)?;
+                let output =
+                    self.linear(&name("ssm_out"), width, shape.value_width(), &[shard.own(width)])?;
+                (Mixer::DeltaNet(kind, mixer), output)
+            }
+            None => {
+                let heads = hyper.head_count * hyper.value_length;
+                let mixer = self.attention(&name, hyper, arch, shard)?;
+                let output = self.linear(&name("attn_output"), width, heads, &[shard.own(width)])?;
+                (Mixer::Attention(kind, mixer), output)
+            }
+        };
+        Ok(Layer {
+            mixer_norm,
+            mixer,
+            output,
+            ffn_norm: self.vector(&name(&format!("{}.weight", arch.ffn_norm)), width)?,
+            ffn: match hyper.experts {
+                None => {
+                    FeedForward::Dense(self.swiglu(&name, "", width, hyper.feed_forward_length, shard)?)
+                }
+                Some(experts) => self.experts(&name, width, experts, shard)?,
+            },
+        })
+    }
+
+    /// The handles of the block that predicts further tokens, but for those of its layer. `embedding` and `norm` are the
+    /// model's own, for a block that has none.
+    pub(super) fn prediction(
+        &mut self,
+        hyper: &Hyper,
+        shard: Shard,
+        embedding: MatrixId,
+        norm: VectorId,
+    ) -> Result<Prediction> {
+        let (width, vocabulary) = (hyper.embedding_length, hyper.vocabulary);
+        let name = |part: &str| format!("blk.{}.nextn.{part}", hyper.block_count);
+        let has = |name: &str| self.gguf.tensor(name).is_some();
+        let (tokens, head_norm) = (name("embed_tokens.weight"), name("shared_head_norm.weight"));
+        let heads = [
+            name("shared_head_head.weight"),
+            "output.weight".into(),
+            "token_embd.weight".into(),
+        ];
+        let head = heads.iter().find(|name| has(name)).unwrap_or(&heads[2]);
+        let (own_embedding, own_norm) = (has(&tokens), has(&head_norm));
+        let rows = vocabulary.min(PREDICTED);
+        Ok(Prediction {
+            embedding: match own_embedding {
+                true => self.matrix(&tokens, vocabulary, width, &[shard.own(vocabulary)])?,
+                false => embedding,
+            },
+            token_norm: self.vector(&name("enorm.weight"), width)?,
+            state_norm: self.vector(&name("hnorm.weight"), width)?,
+            join: self.linear(&name("eh_proj"), width, 2 * width, &[shard.own(width)])?,
+            norm: match own_norm {
+                true => self.vector(&head_norm, width)?,
+                false => norm,
+            },
+            output: self.matrix(head, vocabulary, width, &[shard.own(rows)])?,
+            rows,
+        })
     }
 
     /// The handles of an attention block's matrices.
@@ -247,6 +330,7 @@ impl<'a> Plan<'a> {
                 rows: rows.start as u64..rows.end as u64,
                 to: to(at),
                 is_whole: true,
+                identifies: self.identifies,
             });
             at += rows.len();
         }

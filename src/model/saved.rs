@@ -77,7 +77,7 @@ impl Model {
             what.turn.map(|_| (TURN_STATE, Some(TURN))),
         ];
         let states: Vec<_> = states.into_iter().flatten().collect();
-        let attention = self.attention_layers() * kv_heads.len();
+        let attention = cache.layer_count() * kv_heads.len();
         let count = attention + states.len() * recurrent.layers(None)?.len() * key_heads.len();
 
         // It may be as large as a small model: there is never more than one copy of it.
@@ -99,7 +99,7 @@ impl Model {
         write_plain(&numbers, &mut part);
         write_plain(what.tokens, &mut part);
 
-        for layer in 0..self.attention_layers() {
+        for layer in 0..cache.layer_count() {
             for (local, head) in kv_heads.clone().enumerate() {
                 let length = cache.exported_bytes(what.position);
                 write_plain(
@@ -156,9 +156,13 @@ impl Model {
             piece.copied().ok_or_else(|| damaged("a part is missing"))
         };
         let (kv_heads, key_heads) = self.heads(self.shard.index);
-        for layer in 0..self.attention_layers() {
+        for layer in 0..self.state.cache.layer_count() {
             for (local, head) in kv_heads.clone().enumerate() {
-                let piece = find(KEYS_AND_VALUES, layer, head)?;
+                let piece = match find(KEYS_AND_VALUES, layer, head) {
+                    // A block that predicts tokens can do without what it has seen: its guesses get worse, the answer does not.
+                    Err(_) if layer >= self.hyper.attention_layers() => continue,
+                    piece => piece?,
+                };
                 self.state.cache.import(layer, local, loaded.position, piece)?;
             }
         }
@@ -241,14 +245,6 @@ impl Model {
             self.shard.heads(self.hyper.head_count_kv, of),
             self.shard.heads(keys, of),
         )
-    }
-
-    fn attention_layers(&self) -> usize {
-        self.hyper
-            .recurrent
-            .iter()
-            .filter(|recurrent| !**recurrent)
-            .count()
     }
 
     /// A number that models of another shape do not have.

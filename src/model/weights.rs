@@ -9,6 +9,7 @@ use crate::kernels::Matrix;
 use crate::model::arch::Architecture;
 use crate::model::hyper::Hyper;
 use crate::model::plan::Plan;
+use crate::model::prediction;
 use crate::model::shard::Shard;
 use crate::quant;
 use crate::source::{ByteSource, block_sum};
@@ -114,6 +115,25 @@ pub struct Swiglu {
     pub down: Linear,
 }
 
+/// Handles of the block that predicts further tokens, besides those of its layer: see [`crate::model::prediction`].
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction {
+    /// `[own rows of vocabulary, embedding]`; the model's own unless the block has one.
+    pub embedding: MatrixId,
+    /// Of a token's embedding: `[embedding]`.
+    pub token_norm: VectorId,
+    /// Of what the layers made of the token before: `[embedding]`.
+    pub state_norm: VectorId,
+    /// Both of them to the layer's input: `[own rows of embedding, 2 * embedding]`.
+    pub join: Linear,
+    /// `[embedding]`; the model's own unless the block has one.
+    pub norm: VectorId,
+    /// The first rows of the output matrix: `[own rows of those, embedding]`.
+    pub output: MatrixId,
+    /// How many they are, on all shards.
+    pub rows: usize,
+}
+
 /// A matrix and the bias added to its product, if the file has one.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
@@ -135,6 +155,8 @@ pub struct Weights {
     pub output_norm: VectorId,
     /// `[own rows of vocabulary, embedding]`; the embedding itself where the two are tied.
     pub output: MatrixId,
+    /// What the block that predicts further tokens has besides its layer, the last one.
+    pub prediction: Option<Prediction>,
     /// Factors that divide the rotary frequencies, `[rope_dimensions / 2]`.
     pub rope_factors: Option<VectorId>,
     pending: Vec<Pending>,
@@ -154,6 +176,8 @@ pub(super) struct Pending {
     pub(super) to: Target,
     /// Nothing of it has been read yet.
     pub(super) is_whole: bool,
+    /// It takes part in [`Weights::identity`].
+    pub(super) identifies: bool,
 }
 
 /// Where rows go.
@@ -166,13 +190,15 @@ pub(super) enum Target {
 }
 
 impl Weights {
-    /// Checks that every tensor is there in the right shape, and allocates this shard's part. Nothing is read yet. With
+    /// Checks that every tensor is there in the right shape, and allocates this shard's part. Nothing is read yet. `predict`: with
+    /// the block that predicts further tokens, if the file has one; it follows the layers in [`Weights::layers`]. With
     /// `sizes_only` the matrices stay empty: [`Weights::bytes`] says what they would take.
     pub fn plan(
         gguf: &Gguf,
         hyper: &Hyper,
         arch: &Architecture,
         shard: Shard,
+        predict: bool,
         sizes_only: bool,
     ) -> Result<Weights> {
         let mut plan = Plan::new(gguf, sizes_only);
@@ -181,37 +207,9 @@ impl Weights {
         let embedding = plan.matrix("token_embd.weight", vocabulary, width, &[shard.own(vocabulary)])?;
         let (mut layers, mut kinds) = (Vec::new(), [0, 0]);
         for i in 0..hyper.block_count {
-            let name = |part: &str| format!("blk.{i}.{part}");
-            let mixer_norm = plan.vector(&name("attn_norm.weight"), width)?;
-            let recurrent = hyper.delta_net.filter(|_| hyper.recurrent[i]);
-            let kind = &mut kinds[usize::from(recurrent.is_some())];
-            let (mixer, output) = match recurrent {
-                Some(shape) => {
-                    let mixer = plan.delta_net(&name, width, shape, shard)?;
-                    let output =
-                        plan.linear(&name("ssm_out"), width, shape.value_width(), &[shard.own(width)])?;
-                    (Mixer::DeltaNet(*kind, mixer), output)
-                }
-                None => {
-                    let heads = hyper.head_count * hyper.value_length;
-                    let mixer = plan.attention(&name, hyper, arch, shard)?;
-                    let output = plan.linear(&name("attn_output"), width, heads, &[shard.own(width)])?;
-                    (Mixer::Attention(*kind, mixer), output)
-                }
-            };
+            let kind = &mut kinds[usize::from(hyper.net_of(i).is_some())];
+            layers.push(plan.layer(i, *kind, hyper, arch, shard)?);
             *kind += 1;
-            layers.push(Layer {
-                mixer_norm,
-                mixer,
-                output,
-                ffn_norm: plan.vector(&name(&format!("{}.weight", arch.ffn_norm)), width)?,
-                ffn: match hyper.experts {
-                    None => {
-                        FeedForward::Dense(plan.swiglu(&name, "", width, hyper.feed_forward_length, shard)?)
-                    }
-                    Some(experts) => plan.experts(&name, width, experts, shard)?,
-                },
-            });
         }
         let output_norm = plan.vector("output_norm.weight", width)?;
         let output = match gguf.tensor("output.weight") {
@@ -222,6 +220,14 @@ impl Weights {
         let rope_factors = match gguf.tensor("rope_freqs.weight") {
             Some(_) => Some(plan.vector("rope_freqs.weight", half)?),
             None => None,
+        };
+        let prediction = match predict && prediction::is_there(gguf, hyper) {
+            true => {
+                plan.identifies = false;
+                layers.push(plan.layer(hyper.block_count, kinds[0], hyper, arch, shard)?);
+                Some(plan.prediction(hyper, shard, embedding, output_norm)?)
+            }
+            false => None,
         };
 
         let Plan {
@@ -240,6 +246,7 @@ impl Weights {
             embedding,
             output_norm,
             output,
+            prediction,
             rope_factors,
             pending,
             loaded: 0,
@@ -267,11 +274,11 @@ impl Weights {
             let at = next.tensor.offset + next.rows.start * row_bytes as u64;
             let done = (|| {
                 source.read_at(at, scratch)?;
-                if next.is_whole {
+                if next.is_whole && next.identifies {
                     let sample = &scratch[..row_bytes.min(IDENTITY_BYTES)];
                     self.identity = self.identity.rotate_left(7) ^ block_sum(sample);
-                    next.is_whole = false;
                 }
+                next.is_whole = false;
                 match &mut next.to {
                     Target::Matrix(index, row) => {
                         self.matrices[*index].put_rows(*row, scratch)?;

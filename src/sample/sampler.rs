@@ -98,6 +98,23 @@ impl Sampler {
         }
     }
 
+    /// The likeliest of the first tokens, whose logits these are, with the biases that the caller asked for: a guess at what will be
+    /// chosen. Nothing is drawn.
+    pub fn likeliest(&self, logits: &[f32]) -> u32 {
+        let bias = |id: u32| -> f32 {
+            let biases = self.params.logit_bias.iter();
+            biases.filter(|(of, _)| *of == id).map(|(_, bias)| bias).sum()
+        };
+        let best =
+            |best: (u32, f32), (id, logit): (u32, f32)| if logit > best.1 { (id, logit) } else { best };
+        let plain = (0u32..).zip(logits.iter().copied());
+        let plain = plain.fold((0, f32::NEG_INFINITY), best);
+        let biased = self.params.logit_bias.iter();
+        let biased = biased.filter_map(|(id, _)| Some((*id, logits.get(*id as usize)? + bias(*id))));
+        // A token whose bias makes it less likely than it looks is guessed all the same: that is no more than a wrong guess.
+        biased.fold(plain, best).0
+    }
+
     fn choose(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> u32 {
         let lowest = allowed.and_then(|mask| mask.iter().find(|&id| (id as usize) < logits.len()));
         let allowed = allowed.filter(|_| lowest.is_some());

@@ -34,6 +34,8 @@ pub struct Info {
     pub block_count: usize,
     /// How keys and values are kept.
     pub kv_type: &'static str,
+    /// The block that predicts further tokens is there, and in memory.
+    pub predicts: bool,
     /// What the weights of up to six bits are multiplied with: `i16`, sixteen-bit activations; `i8x2` or `i8x4`, eight-bit ones
     /// by the dot product of pairs or of fours, whichever this machine runs faster.
     pub kernel: &'static str,
@@ -62,6 +64,7 @@ impl Info {
             pooling: Pooling::named(&gguf.metadata, model.hyper.architecture),
             block_count: model.hyper.block_count,
             kv_type: cache.kind().name(),
+            predicts: model.weights.prediction.is_some(),
             kernel: match model.form() {
                 Form::F32 => "f32",
                 Form::I8(Dot::Pairs) => "i8x2",

@@ -1,28 +1,28 @@
 //! The leader's half of a session: the prompt, the sampler, and the answer in the making.
 
+mod prompt;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::chat::tools::Format;
-use crate::chat::{ChatTemplate, PromptInput, ReplyOptions, ReplyParser, StopMatcher, Time};
+use crate::chat::{ChatTemplate, StopMatcher};
 use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
 use crate::model::{LogitsFor, Model};
 use crate::sample::{self, Sampler};
 use crate::session::answer::{Answer, ThinkingBudget};
-use crate::session::constrained::Talk;
 use crate::session::defaults::{Defaults, Proposal};
 use crate::session::gate::{Gate, Verdict};
 use crate::session::lookup::Lookup;
 use crate::session::packet;
 use crate::session::pooling::{Pool, Pooling};
+use crate::session::prediction::Prediction;
 use crate::session::request::{FinishReason, Output, Request, TokenLogprob, invalid};
 use crate::session::scoring::Scoring;
 use crate::session::timeline::{Reach, Timeline};
-use crate::tokenizer::{Span, TokenKind, Tokenizer};
+use crate::tokenizer::Tokenizer;
+use prompt::{ChatReply, control_spellings, markup_tokens, spelling};
 
 /// Most logits computed at a time: 8 MB, of which two copies exist. Eight tokens of the largest vocabularies.
 const DRAFT_LOGITS: usize = 1 << 21;
@@ -44,7 +44,13 @@ pub(super) struct Leader {
     pub(super) timeline: Timeline,
     /// The tokens at the end of the batch on its way that are a guess.
     draft: Vec<u32>,
+    /// They are guessed by the block that predicts further tokens.
+    is_predicted: bool,
     lookup: Option<Lookup>,
+    /// The model has a block that predicts further tokens, and it is in memory.
+    predicts: bool,
+    /// What it does for the answer in the making.
+    prediction: Option<Prediction>,
     /// So that the logits of a draft fit in [`DRAFT_LOGITS`].
     longest_draft: usize,
     answer: Option<Answer>,
@@ -63,20 +69,6 @@ enum Task {
     Score(Scoring),
     Embed(Pool),
 }
-
-/// What is known of the reply to a chat before it begins.
-struct ChatReply {
-    parser: ReplyParser,
-    /// What bears on a constraint.
-    talk: Talk,
-    /// The model may think first: the prompt has not already ended its thoughts.
-    thinks: bool,
-    /// The tokens that end thoughts.
-    closing: Option<Vec<u32>>,
-}
-
-/// The template's variable that switches thinking.
-const THINKS: &str = "enable_thinking";
 
 impl Leader {
     pub(super) fn new(gguf: &Gguf, model: &Model) -> Result<Leader> {
@@ -116,7 +108,10 @@ impl Leader {
             markup,
             timeline: Timeline::new(!model.state.recurrent.is_empty()),
             draft: Vec::new(),
+            is_predicted: false,
             lookup: None,
+            predicts: model.weights.prediction.is_some(),
+            prediction: None,
             longest_draft: (DRAFT_LOGITS / model.hyper.vocabulary).saturating_sub(1),
             answer: None,
             task: None,
@@ -182,7 +177,9 @@ impl Leader {
         let (length, stop) = (prompt.len(), StopMatcher::new(request.stop)?);
         let known = self.timeline.begin(prompt, &messages);
         self.draft.clear();
-        self.lookup = request.speculation.unwrap_or(true).then(Lookup::new);
+        let guesses = request.speculation.unwrap_or(true);
+        self.lookup = guesses.then(Lookup::new);
+        self.prediction = (guesses && self.predicts).then(Prediction::new);
         self.output = Output::default();
         let mut answer = Answer::new(sampler, stop, length, known);
         answer.left = request.max_tokens.unwrap_or(usize::MAX).min(capacity - length);
@@ -218,7 +215,7 @@ impl Leader {
                 Task::Embed(Pool::new(self.pooling.clone()?))
             }
         });
-        self.answer = None;
+        (self.answer, self.prediction) = (None, None);
         self.output = Output {
             prompt_tokens: Some(length),
             ..Output::default()
@@ -259,88 +256,12 @@ impl Leader {
         Ok(self.prompt(request)?.0.len())
     }
 
-    /// The ids of a request's prompt, and what reads the reply to a chat.
-    fn prompt(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ChatReply>)> {
-        if let Some(ids) = &request.prompt_tokens {
-            if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokenizer.len()) {
-                return Err(self.no_such_token(*id));
-            }
-            return Ok((ids.clone(), None));
-        }
-        if let Some(text) = &request.prompt {
-            return Ok((self.with_bos(self.tokenizer.encode(text, true)), None));
-        }
-        let template = self.template.as_ref().map_err(Error::clone)?;
-        let now = request
-            .now
-            .map(|now| Time::from_unix(now.unix_seconds, now.utc_offset_minutes))
-            .transpose()?;
-        let mut input = PromptInput {
-            messages: template.normalize(request.messages.as_ref().unwrap_or(&Value::Null))?,
-            tools: request.tools.clone(),
-            add_generation_prompt: true,
-            variables: request.template_variables.clone(),
-            now,
-        };
-        if let (Some(thinks), None) = (self.defaults.thinks(), input.variables.get(THINKS)) {
-            input.variables.insert(THINKS.into(), thinks.into());
-        }
-        let spans = template.render(&input)?;
-        let spans: Vec<_> = spans
-            .iter()
-            .map(|s| Span {
-                text: &s.text,
-                trusted: s.trusted,
-            })
-            .collect();
-        let mut ids = self.with_bos(self.tokenizer.encode_spans(&spans));
-        let mut options = ReplyOptions::for_prompt(template, &input)?;
-        self.requests += 1;
-        options.id_salt = self.requests;
-        let thinks = options.reasoning.is_some_and(|family| {
-            !spans
-                .last()
-                .is_some_and(|last| last.text.trim_end().ends_with(family.close))
-        });
-        let (family, format) = (options.reasoning, options.tool_format);
-        let closing = family.map(|family| self.tokenizer.encode(family.closing, true));
-        let skipped = options.reasoning_open && request.thinking_budget == Some(0);
-        let mut parser = ReplyParser::new(options);
-        if let (true, Some(family), Some(closing)) = (skipped, family, &closing) {
-            ids.extend(closing);
-            parser.push(family.closing);
-        }
-        let reply = ChatReply {
-            talk: Talk {
-                format,
-                thoughts: family
-                    .filter(|_| thinks && !skipped)
-                    .map(|family| (family.open, family.close)),
-                thinking: parser.is_thinking(),
-            },
-            parser,
-            thinks: thinks && !skipped,
-            closing,
-        };
-        Ok((ids, Some(reply)))
-    }
-
     pub(super) fn no_such_token(&self, id: u32) -> Error {
         let message = format!(
             "token id {id}: the vocabulary has {} tokens",
             self.tokenizer.len()
         );
         Error::new(Kind::InvalidArgument, message)
-    }
-
-    /// The token that begins every text, where the file asks for it and the template has not written it.
-    fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
-        if let (true, Some(bos)) = (self.tokenizer.add_bos(), self.tokenizer.bos())
-            && ids.first() != Some(&bos)
-        {
-            ids.insert(0, bos);
-        }
-        ids
     }
 
     /// Writes the packet of the next batch, or that of the end.
@@ -365,8 +286,22 @@ impl Leader {
         // The token after a draft is always there as well, so that one less than is allowed can be guessed.
         let most = answer.left.saturating_sub(1).min(self.longest_draft);
         self.draft.clear();
+        self.is_predicted = false;
         if let Some(lookup) = &mut self.lookup {
             lookup.draft(self.timeline.tokens(), most, &mut self.draft);
+        }
+        if let Some(prediction) = &mut self.prediction {
+            // What is copied is as good and costs nothing, and what is constrained is guessed too badly.
+            let guess = self.draft.is_empty() && self.timeline.lacks_one() && answer.gate.is_none();
+            let most = if guess { most } else { 0 };
+            if let Some((tokens, batch)) = prediction.next(self.timeline.tokens(), most) {
+                packet::write(packet, &tokens, &batch, &[]);
+                return;
+            }
+            if self.draft.is_empty() {
+                self.draft.extend_from_slice(prediction.draft());
+                self.is_predicted = !self.draft.is_empty();
+            }
         }
         let (tokens, batch) = self.timeline.next(&self.draft, !answer.prompt_only);
         if !batch.draft {
@@ -388,8 +323,21 @@ impl Leader {
         if let Some(Task::Embed(pool)) = &mut self.task {
             pool.add(vectors, self.width);
         }
+        let first = self.timeline.cached();
         self.timeline.batch_done();
+        if let Some(prediction) = &mut self.prediction {
+            prediction.computed(first, self.timeline.cached() - first);
+        }
         self.timeline.is_complete()
+    }
+
+    /// Whether the batch that is done was one of the block that predicts further tokens. `logits`: those of its last token, if it
+    /// was to bring a guess.
+    pub(super) fn predicted(&mut self, logits: &[f32]) -> bool {
+        let (Some(prediction), Some(answer)) = (&mut self.prediction, &self.answer) else {
+            return false;
+        };
+        prediction.take(|| answer.sampler.likeliest(logits))
     }
 
     /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
@@ -427,10 +375,18 @@ impl Leader {
             self.timeline.accept_one();
             right += 1;
         }
-        if let (Some(lookup), false) = (&mut self.lookup, draft.is_empty()) {
+        if !draft.is_empty() {
             self.output.drafted += draft.len();
             self.output.accepted += right;
-            lookup.learn(draft.len(), right);
+            if let (Some(lookup), false) = (&mut self.lookup, self.is_predicted) {
+                lookup.learn(draft.len(), right);
+            }
+            if let Some(prediction) = &mut self.prediction {
+                prediction.accepted(right);
+                if self.is_predicted {
+                    prediction.learn(right);
+                }
+            }
         }
         self.draft = draft;
         Ok(())
@@ -539,6 +495,7 @@ impl Leader {
     pub(super) fn cancel(&mut self, reach: Reach) {
         self.answer = None;
         self.task = None;
+        self.prediction = None;
         self.timeline.abandon(reach);
     }
 }
@@ -564,33 +521,6 @@ fn built_in(tokenizer: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
 #[cfg(not(feature = "constraints"))]
 fn built_in(_: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
     None
-}
-
-/// A token's literal text.
-fn spelling(tokenizer: &Tokenizer, id: u32) -> String {
-    String::from_utf8_lossy(tokenizer.token_text(id)).into_owned()
-}
-
-/// How the tokens are spelled that text from a message must never become.
-fn control_spellings(tokenizer: &Tokenizer) -> Vec<String> {
-    (0..tokenizer.len() as u32)
-        .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
-        .map(|id| spelling(tokenizer, id))
-        .filter(|text| !text.is_empty())
-        .collect()
-}
-
-/// The control tokens that this model's replies may contain as markup of thoughts and tool calls, by ascending id.
-fn markup_tokens(tokenizer: &Tokenizer, template: &ChatTemplate) -> Vec<(u32, String)> {
-    let reasoning = template.reasoning();
-    let reasoning = reasoning.iter().flat_map(|family| [family.open, family.close]);
-    let calls = template.tool_format().into_iter().flat_map(Format::markers);
-    let markers: Vec<&str> = reasoning.chain(calls).collect();
-    (0..tokenizer.len() as u32)
-        .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
-        .map(|id| (id, spelling(tokenizer, id)))
-        .filter(|(_, name)| !name.is_empty() && markers.iter().any(|marker| marker.contains(name.as_str())))
-        .collect()
 }
 
 fn token_logprob(tokenizer: &Tokenizer, id: u32, logprob: f32) -> TokenLogprob {

@@ -14,6 +14,7 @@ mod lookup;
 mod memory;
 mod packet;
 mod pooling;
+mod prediction;
 mod request;
 mod scoring;
 mod timeline;
@@ -261,7 +262,7 @@ impl Session {
         let Some(leader) = self.leader.as_mut() else {
             return Phase::Announce;
         };
-        if leader.batch_done(self.model.state.vectors()) {
+        if !leader.predicted(self.model.state.logits()) && leader.batch_done(self.model.state.vectors()) {
             return Phase::Sample;
         }
         leader.announce(&mut self.packet);

@@ -4,7 +4,7 @@
 use crate::model::{Batch, LogitsFor, MAX_BATCH, Mark};
 
 /// Numbers before the tokens.
-const HEAD: usize = 11;
+const HEAD: usize = 12;
 
 /// Most tokens whose logits are asked for one by one. More are not worth it: a row is computed with its neighbours.
 pub(super) const MAX_ROWS: usize = 256;
@@ -39,6 +39,7 @@ pub(super) fn write(packet: &mut [f32], tokens: &[u32], batch: &Batch, rows: &[u
         slot(batch.mark.map(|mark| mark.slot)),
         batch.mark.map_or(0, |mark| mark.tokens),
         usize::from(batch.draft),
+        usize::from(batch.predict),
         rows.len(),
     ];
     packet[0] = BATCH;
@@ -63,6 +64,7 @@ pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch, impl Iterator<Ite
         slot,
         tokens,
         draft,
+        predict,
         rows,
     ] = head.map(|number| number as usize);
     if what as f32 == END {
@@ -82,6 +84,7 @@ pub(super) fn read(packet: &[f32]) -> Option<(Vec<u32>, Batch, impl Iterator<Ite
         save: save.checked_sub(1),
         mark,
         draft: draft == 1,
+        predict: predict == 1,
     };
     let mut ids = ids.iter().map(|id| *id as u32);
     let tokens = ids.by_ref().take(count).collect();
@@ -104,6 +107,7 @@ mod tests {
             save: Some(2),
             mark: Some(Mark { slot: 1, tokens: 128 }),
             draft: true,
+            predict: true,
         };
         for batch in [plain, full] {
             let tokens: Vec<u32> = (0..MAX_BATCH as u32).map(|i| i * 1000).collect();

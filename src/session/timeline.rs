@@ -77,6 +77,11 @@ impl Timeline {
         &self.tokens
     }
 
+    /// How many of them are computed.
+    pub(super) fn cached(&self) -> usize {
+        self.cached
+    }
+
     /// Adds a token of the answer.
     pub(super) fn push(&mut self, token: u32) {
         self.tokens.push(token);

@@ -89,6 +89,8 @@ struct EngineOptions {
     context_length: Option<usize>,
     #[serde(default)]
     kv_type: Option<String>,
+    #[serde(default)]
+    predict: bool,
 }
 
 /// One shard of a loaded model.
@@ -308,6 +310,7 @@ fn options_of(options: JsValue) -> std::result::Result<Options, JsValue> {
             Some(name) => KvType::from_name(&name).map_err(to_js_error)?,
         },
         activations: None,
+        predict: options.predict,
     })
 }
 

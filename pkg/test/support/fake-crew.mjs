@@ -63,7 +63,7 @@ export async function fakeCrew(t, shards, compileConstraints = async () => modul
   /** @type {[number, number][]} */
   const progress = [];
   const [info] = await crew.open(
-    { engine: { build: 'simd128', module }, files: [], shards, transport: 'messages', contextLength: undefined, kvType: undefined },
+    { engine: { build: 'simd128', module }, files: [], shards, transport: 'messages', contextLength: undefined, kvType: undefined, predict: undefined },
     { signal: new AbortController().signal, onProgress: (loaded, total) => progress.push([loaded, total]) },
   );
   if (!info) throw new Error('no shards');

@@ -61,6 +61,7 @@ export class FakeEngine {
       parameters: 1,
       contextLength: 100,
       kvType: /** @type {const} */ ('q16'),
+      predicts: false,
       kernel: /** @type {const} */ ('i16'),
       quantization: 'none',
       vocabularySize: 256,
