@@ -77,11 +77,10 @@ fn indent(
 /// Refuses widths and precisions beyond [`MOST`], written in the format or given as arguments of `*`.
 fn check_format(text: &Value, args: &[Value]) -> Result<(), Error> {
     let text = text.as_str().unwrap_or_default();
-    for digits in text
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| !digits.is_empty())
-    {
-        within("format", digits.parse().unwrap_or(i64::MAX), MOST)?;
+    for digits in specifications(text).flat_map(|part| part.split(|c: char| !c.is_ascii_digit())) {
+        if !digits.is_empty() {
+            within("format", digits.parse().unwrap_or(i64::MAX), MOST)?;
+        }
     }
     if text.contains('*') {
         for number in args.iter().filter(|arg| arg.is_number()) {
@@ -89,4 +88,36 @@ fn check_format(text: &Value, args: &[Value]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// What in a text says how to write values, in either style: from `%` to a letter, and from `{` to `}`.
+fn specifications(text: &str) -> impl Iterator<Item = &str> {
+    let until = |part: &'_ str, end: fn(char) -> bool| part.find(end).unwrap_or(part.len());
+    let printf = text.split('%').skip(1);
+    let braces = text.split('{').skip(1);
+    printf
+        .map(move |part| &part[..until(part, |c| c.is_alphabetic())])
+        .chain(braces.map(move |part| &part[..until(part, |c| c == '}')]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_formats_a_value_is_looked_at() {
+        for (text, fits) in [
+            ("123456: %s, {} and %5.2f of 99999", true),
+            ("%10000d {:>10000}", true),
+            ("%-10001d", false),
+            ("%.99999999999999999999f", false),
+            ("{name:>10001}", false),
+            ("{:é>10001", false),
+        ] {
+            assert_eq!(check_format(&Value::from(text), &[]).is_ok(), fits, "{text}");
+        }
+        let wide = Value::from(10_001);
+        assert!(check_format(&Value::from("%d"), std::slice::from_ref(&wide)).is_ok());
+        assert!(check_format(&Value::from("%*d"), std::slice::from_ref(&wide)).is_err());
+    }
 }
