@@ -50,15 +50,16 @@ export class Caller<M extends Calls> {
   #next = 0;
   #broken: FanlightError | undefined;
 
-  /** `onSilence` is called when the other end does not answer any more; without it, nobody notices. */
-  constructor(port: Port, onSilence?: () => void) {
+  /** `onSilence` is called when the other end does not answer any more; without it, nobody notices. `now`: a clock, for tests. */
+  constructor(port: Port, onSilence?: () => void, now?: () => number) {
     this.#port = port;
     if (onSilence) {
-      this.#silence = new Silence({
+      const watched = {
         patience: () => Math.max(...[...this.#pending.values()].map(patienceWith)),
         ask: () => port.postMessage({ id: Math.min(...this.#pending.keys()), ask: true }, []),
         lost: onSilence,
-      });
+      };
+      this.#silence = new Silence(watched, now);
     }
     port.addEventListener('message', (event) => this.#receive(event.data));
     port.start?.();

@@ -1,21 +1,23 @@
 /** Notices that the other end of a conversation does not answer any more, though nothing says that it is gone. */
 
-/** Time between two looks. Looks are counted, not time: a page that slept, or was held up itself, has not waited. */
+/** Time between two looks, where the browser lets a page look so often: in a hidden one it may be a second. */
 const LOOK_MS = 100;
-/** Looks at a silent end before it is asked for a sign of life. */
-const UNTIL_ASKED = 4;
+/** More than this is not counted between two looks: a page that slept, or was held up itself, has not waited. */
+const MOST_MS = 1_000;
+/** Silence after which the other end is asked for a sign of life. */
+const ASK_MS = 400;
 /** Where everything is slow, for whatever reason, steps may take so many times the longest that was seen before. */
 const SLACK = 4;
 
 /**
- * Looks at a silent end until it is given up, by what it does: something that lets it hear messages all the time (also: nothing
- * yet); something that was cancelled; something that cannot be cut up, such as reading a header or a long prompt.
+ * Milliseconds of silence after which an end is given up, by what it does: something that lets it hear messages all the time (also:
+ * nothing yet); something that was cancelled; something that cannot be cut up, such as reading a header or a long prompt.
  */
-export const PATIENCE = { inSteps: 15, cancelled: 50, atOnce: 600 };
+export const PATIENCE = { inSteps: 1_500, cancelled: 5_000, atOnce: 60_000 };
 
 /** What is done about silence. */
 export interface Watched {
-  /** How many looks the other end may be silent now. */
+  /** How many milliseconds the other end may be silent now. */
   patience(): number;
   /** Asks it for a sign of life. */
   ask(): void;
@@ -26,19 +28,24 @@ export interface Watched {
 /** Looks while there is something to wait for. */
 export class Silence {
   readonly #watched: Watched;
-  /** Looks since its last word. Nothing before the first: a worker may still be on its way here. */
-  #looks: number | undefined;
+  readonly #now: () => number;
+  /** Milliseconds since its last word. Nothing before the first: a worker may still be on its way here. */
+  #silent: number | undefined;
+  #lookedAt = 0;
   #longest = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(watched: Watched) {
+  /** `now`: a clock in milliseconds. Tests bring their own. */
+  constructor(watched: Watched, now = () => performance.now()) {
     this.#watched = watched;
+    this.#now = now;
   }
 
   /** There is something to wait for. */
   begin(): void {
     if (this.#timer !== undefined) return;
-    if (this.#looks !== undefined) this.#looks = 0;
+    if (this.#silent !== undefined) this.#silent = 0;
+    this.#lookedAt = this.#now();
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
   }
 
@@ -50,15 +57,19 @@ export class Silence {
 
   /** The other end said something. */
   heard(): void {
-    if (this.#watched.patience() === PATIENCE.inSteps) this.#longest = Math.max(this.#longest, this.#looks ?? 0);
-    this.#looks = 0;
+    if (this.#watched.patience() === PATIENCE.inSteps) this.#longest = Math.max(this.#longest, this.#silent ?? 0);
+    this.#silent = 0;
   }
 
   #look(): void {
-    if (this.#looks === undefined) return;
-    this.#looks += 1;
-    if (this.#looks === UNTIL_ASKED) this.#watched.ask();
-    if (this.#looks <= Math.max(this.#watched.patience(), SLACK * this.#longest)) return;
+    const now = this.#now();
+    const passed = Math.min(now - this.#lookedAt, MOST_MS);
+    this.#lookedAt = now;
+    if (this.#silent === undefined) return;
+    const before = this.#silent;
+    this.#silent += passed;
+    if (before < ASK_MS && this.#silent >= ASK_MS) return this.#watched.ask(); // it has until the next look, at least
+    if (this.#silent <= Math.max(this.#watched.patience(), SLACK * this.#longest)) return;
     this.end();
     this.#watched.lost();
   }

@@ -90,37 +90,68 @@ test('what cannot be sent is refused', async (t) => {
 // ---- An end that does not answer -------------------------------------------------------------------------------
 
 /**
- * A watch over an end that answers when `answers` says so, and a clock that the test moves.
+ * A clock that the test moves: so many looks, which are so many milliseconds apart.
  * @param {import('node:test').TestContext} t
- * @param {number} patience
- * @param {(asked: number) => boolean} answers
  */
-function watched(t, patience, answers = () => false) {
+function clock(t) {
   t.mock.timers.enable({ apis: ['setInterval'] });
-  let asked = 0;
-  let lost = 0;
-  const silence = new Silence({
-    patience: () => patience,
-    ask: () => void (answers(++asked) && silence.heard()),
-    lost: () => (lost += 1),
-  });
-  return { silence, seen: () => ({ asked, lost }), looks: (/** @type {number} */ looks) => t.mock.timers.tick(100 * looks) };
+  let time = 0;
+  const looks = (/** @type {number} */ count, ms = 100) => {
+    for (let look = 0; look < count; look++) {
+      time += ms;
+      t.mock.timers.tick(100);
+    }
+  };
+  return { now: () => time, looks };
 }
 
+/**
+ * A watch over an end that answers when `answers` says so.
+ * @param {import('node:test').TestContext} t
+ * @param {(asked: number) => boolean} answers
+ */
+function watched(t, answers = () => false) {
+  const { now, looks } = clock(t);
+  let asked = 0;
+  let lost = 0;
+  const what = {
+    patience: () => PATIENCE.inSteps,
+    ask: () => void (answers(++asked) && silence.heard()),
+    lost: () => (lost += 1),
+  };
+  const silence = new Silence(what, now);
+  return { silence, seen: () => ({ asked, lost }), looks };
+}
+
+const SHORT = PATIENCE.inSteps / 100;
+
 test('a silent end is asked, and then given up once', (t) => {
-  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  const { silence, seen, looks } = watched(t);
   silence.begin();
   silence.heard();
   looks(3);
   assert.deepEqual(seen(), { asked: 0, lost: 0 });
-  looks(PATIENCE.inSteps - 3);
+  looks(SHORT - 3);
   assert.deepEqual(seen(), { asked: 1, lost: 0 });
   looks(1);
   assert.deepEqual(seen(), { asked: 1, lost: 1 });
 });
 
+test('a page that may look once a second gives it up after two, and one that slept has not waited', (t) => {
+  const { silence, seen, looks } = watched(t);
+  silence.begin();
+  silence.heard();
+  looks(1, 1000);
+  assert.deepEqual(seen(), { asked: 1, lost: 0 });
+  looks(1, 1000);
+  assert.deepEqual(seen(), { asked: 1, lost: 1 });
+  silence.begin();
+  looks(1, 3_600_000);
+  assert.deepEqual(seen(), { asked: 2, lost: 1 });
+});
+
 test('an end that answers is waited for, however long it takes', (t) => {
-  const { silence, seen, looks } = watched(t, PATIENCE.inSteps, () => true);
+  const { silence, seen, looks } = watched(t, () => true);
   silence.begin();
   silence.heard();
   looks(4000);
@@ -128,19 +159,19 @@ test('an end that answers is waited for, however long it takes', (t) => {
 });
 
 test('nobody looks before the first word, nor when there is nothing to wait for', (t) => {
-  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  const { silence, seen, looks } = watched(t);
   silence.begin();
   looks(1000);
   silence.heard();
   silence.end();
   looks(1000);
   silence.begin();
-  looks(PATIENCE.inSteps);
+  looks(SHORT);
   assert.deepEqual(seen(), { asked: 1, lost: 0 });
 });
 
 test('where steps take long, they may take long', (t) => {
-  const { silence, seen, looks } = watched(t, PATIENCE.inSteps);
+  const { silence, seen, looks } = watched(t);
   silence.begin();
   silence.heard();
   looks(12);
@@ -152,30 +183,29 @@ test('where steps take long, they may take long', (t) => {
 });
 
 test('what the other end is at decides how long it may be silent', async (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] });
+  const { now, looks } = clock(t);
   /** @type {(event: MessageEvent) => void} */
   let hear = () => {};
   let lost = 0;
   const port = { postMessage() {}, addEventListener: (/** @type {string} */ _, /** @type {typeof hear} */ listener) => (hear = listener) };
-  const caller = new Caller(port, () => (lost += 1));
+  const caller = new Caller(port, () => (lost += 1), now);
   const say = (/** @type {object} */ data) => hear(new MessageEvent('message', { data }));
-  const looks = (/** @type {number} */ looks) => t.mock.timers.tick(100 * looks);
   say({}); // it is there
   const abort = new AbortController();
   const first = caller.call('work', 1, { signal: abort.signal });
   say({ id: 0, kind: 'alive' });
-  looks(PATIENCE.cancelled + 1);
+  looks(PATIENCE.cancelled / 100 + 1);
   abort.abort();
   say({ id: 0, kind: 'event' });
-  looks(PATIENCE.cancelled);
+  looks(PATIENCE.cancelled / 100);
   say({ id: 0, kind: 'result', result: 'done' });
   assert.equal(await first, 'done');
-  looks(PATIENCE.atOnce);
+  looks(PATIENCE.atOnce / 100);
   void caller.call('work', 2, { inSteps: true });
   say({ id: 1, kind: 'alive' });
-  looks(PATIENCE.atOnce);
+  looks(PATIENCE.atOnce / 100);
   say({ id: 1, kind: 'event' });
-  looks(PATIENCE.inSteps);
+  looks(SHORT);
   assert.equal(lost, 0);
   looks(1);
   assert.equal(lost, 1);
