@@ -33,6 +33,14 @@ impl Run {
         })
     }
 
+    /// One like it, which goes on by itself.
+    pub(super) fn another(&self) -> Run {
+        Run {
+            matcher: self.matcher.deep_clone(),
+            closers: self.closers.clone(),
+        }
+    }
+
     fn closer(&self, mask: &SimpleVob) -> Option<u32> {
         let closer = self.closers.iter().copied().find(|id| mask.is_allowed(*id));
         closer.or_else(|| mask.first_bit_set().map(|id| id as u32))

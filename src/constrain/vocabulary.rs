@@ -1,6 +1,6 @@
 //! The tokens as a trie of their bytes: what grammars are matched against. Built when the first constraint is asked for.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llguidance::ParserFactory;
 use llguidance::api::ParserLimits;
@@ -30,10 +30,16 @@ pub struct Vocabulary {
 /// What brings JSON, and most other texts, to an end: the best first. A digit ends a number that has begun.
 const CLOSERS: [&str; 6] = ["}", "]", "\"", "0", ")", ">"];
 
+/// Grammars that are kept compiled: many texts are asked about with the same schema.
+const KEPT: usize = 4;
+
 /// The constraints of a model. The vocabulary is built for the first of them.
 pub struct Local<W> {
     words: Arc<W>,
     built: OnceLock<Vocabulary>,
+    /// The grammars used last, the latest first, each at the beginning of a text. By what they are as JSON: objects that differ in
+    /// the order of their keys are equal as values, but not as schemas.
+    kept: Mutex<Vec<(String, Run)>>,
 }
 
 impl<W: Words + Send + Sync + 'static> Local<W> {
@@ -42,6 +48,7 @@ impl<W: Words + Send + Sync + 'static> Local<W> {
         Local {
             words,
             built: OnceLock::new(),
+            kept: Mutex::new(Vec::new()),
         }
     }
 
@@ -59,7 +66,17 @@ impl<W: Words + Send + Sync + 'static> Local<W> {
 
 impl<W: Words + Send + Sync + 'static> Constraints for Local<W> {
     fn begin(&self, grammar: &Grammar) -> Result<Box<dyn Constraint>> {
-        Ok(Box::new(Run::new(self.vocabulary()?, grammar)?))
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = serde_json::to_string(grammar)
+            .map_err(|error| Error::new(Kind::Schema, format!("the grammar is no JSON: {error}")))?;
+        let entry = match kept.iter().position(|(known, _)| *known == name) {
+            Some(at) => kept.remove(at),
+            None => (name, Run::new(self.vocabulary()?, grammar)?),
+        };
+        let begun = entry.1.another();
+        kept.insert(0, entry);
+        kept.truncate(KEPT);
+        Ok(Box::new(begun))
     }
 
     fn check(&self, schema: &Value) -> Result<()> {

@@ -106,7 +106,8 @@ impl Timeline {
             .filter_map(|(slot, at)| Some((at.filter(|at| *at <= shared)?, slot)))
             .max();
         (self.cached, self.restore) = match (live, copy) {
-            (Some(live), _) => (live, None),
+            // It may be on its way to a copy already, if no batch was computed since.
+            (Some(live), _) => (live, self.restore),
             (None, Some((at, slot))) => (at, Some(slot)),
             (None, None) => (0, None),
         };
@@ -380,6 +381,20 @@ mod tests {
         assert_eq!(timeline.begin(prompt(&[(1, 90), (3, 8)]), &[]), 0);
         compute(&mut timeline);
         assert_eq!(timeline.begin(prompt(&[(1, 90), (4, 8)]), &[]), 90);
+    }
+
+    #[test]
+    fn the_way_back_to_a_copy_outlives_a_request_that_computes_nothing_on_it() {
+        let mut timeline = Timeline::new(true);
+        timeline.begin(prompt(&[(1, 90), (2, 8)]), &[]);
+        compute(&mut timeline);
+        timeline.begin(prompt(&[(1, 90), (3, 8)]), &[]);
+        compute(&mut timeline);
+        // Back to where the two part, twice, with no batch in between.
+        for id in [4, 5] {
+            assert_eq!(timeline.begin(prompt(&[(1, 90), (id, 8)]), &[]), 90);
+        }
+        assert_eq!(compute(&mut timeline)[0].2.restore, Some(TURN));
     }
 
     #[test]
