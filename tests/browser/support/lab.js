@@ -188,7 +188,8 @@ globalThis.lab = {
       const runnable = tools.map((tool) => ({ ...tool, function: { ...tool.function, function: run } }));
       if (!params.stream) return { calls, result: await model.runTools({ ...params, tools: runnable }) };
       for await (const event of await model.runTools({ ...params, tools: runnable, stream: true })) events.push(event);
-      return { calls, events, result: events.at(-1).result };
+      // A copy: Firefox, driven by BiDi, sends an object that is there twice only once.
+      return { calls, events, result: structuredClone(events.at(-1).result) };
     }),
 
   /** Whether it would run, and what it would take. */
