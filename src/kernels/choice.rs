@@ -7,9 +7,13 @@ use crate::quant::Type;
 /// Rows, columns and tokens of the trial: some 60 microseconds of work, well inside the first level of cache.
 const SHAPE: (usize, usize, usize) = (64, 512, 16);
 
-/// What the trial may take, in milliseconds: enough for the browser's optimising compiler to take over, which the kernels
+/// How long the trial goes on, in milliseconds: enough for the browser's optimising compiler to take over, which the kernels
 /// then need not wait for in earnest.
 const LIMIT_MS: f64 = 12.0;
+
+/// Rounds of the trial that are run whatever they take: on a busy machine the time passes without the trial, and what has run
+/// only a few times has not been optimised yet.
+const LEAST_ROUNDS: u32 = 16;
 
 /// By how much the dot product of fours has to win.
 const MARGIN: f64 = 0.97;
@@ -49,7 +53,7 @@ fn trial(now: impl Fn() -> f64) -> Option<Dot> {
     let start = now();
     let mut rounds = 0;
     // By turns, and the least of each counts: what else the machine does disturbs both alike.
-    while rounds < 4 || (now() - start < LIMIT_MS && rounds < 200) {
+    while rounds < LEAST_ROUNDS || (now() - start < LIMIT_MS && rounds < 200) {
         pairs = pairs.min(time(Dot::Pairs));
         fours = fours.min(time(Dot::Fours));
         rounds += 1;
