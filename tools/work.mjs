@@ -13,6 +13,7 @@ const HELP = `work.mjs --model FILE [options]: what structured work costs, in on
 
   --model FILE    a GGUF file with a chat template. Random weights will do: the work is the same, the text is noise
   --rounds N      receipts with and without a schema, in turns (3); 0 leaves this part out
+  --extracts N    receipts by extract, one by one and all of them together (8); 0 leaves this part out
   --texts N       short texts into 5 classes (1000); 0 leaves this part out
   --wllama DIR    a folder with node_modules/@wllama/wllama, to compare with; without it, that is left out
   --peer-texts N  texts for wllama (20): the rest is taken to cost the same
@@ -26,6 +27,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string' },
     rounds: { type: 'string', default: '3' },
+    extracts: { type: 'string', default: '8' },
     texts: { type: 'string', default: '1000' },
     wllama: { type: 'string' },
     'peer-texts': { type: 'string', default: '20' },
@@ -142,6 +144,25 @@ async function fanlight({ page, timed }, url, texts) {
     ratios.sort((a, b) => a - b);
     const which = known ? 'one of many, their shared beginning known' : 'alone, nothing known';
     console.log(`receipt, ${which}: ${ratios[ratios.length >> 1]?.toFixed(2)} times faster with the schema (median)`);
+  }
+
+  if (values.extracts !== '0') {
+    const receipts = Array.from({ length: Number(values.extracts) }, (_, n) => `Document ${n}\n${RECEIPT}`);
+    const extract = (/** @type {boolean} */ together) =>
+      timed(
+        async (/** @type {any} */ { receipts, schema, together }) => {
+          const { model } = /** @type {any} */ (globalThis);
+          if (together) return JSON.stringify(await model.extract(receipts, schema));
+          const found = [];
+          for (const receipt of receipts) found.push(await model.extract(receipt, schema));
+          return JSON.stringify(found);
+        },
+        { receipts, schema: SCHEMA, together },
+      );
+    const alone = await extract(false);
+    const together = await extract(true);
+    if (alone.value !== together.value) throw new Error('texts give something else together than alone');
+    console.log(`extract: ${receipts.length} receipts one by one ${said(alone)}, together ${said(together)}: ${(alone.cpu / together.cpu).toFixed(2)} times faster`);
   }
 
   if (texts.length === 0) return { wall: 0, cpu: 0 };

@@ -127,7 +127,7 @@ export class Crew implements Host {
     let memory = 0;
     try {
       memory = options.memory?.() ?? 0;
-      if (request.constraint ?? request.tools) await orAborted(this.#constrain(), options.signal);
+      if ([request, ...(request.together ?? [])].some((each) => each.constraint ?? each.tools)) await orAborted(this.#constrain(), options.signal);
     } catch (error) {
       leave();
       throw error;

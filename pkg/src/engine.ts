@@ -4,6 +4,7 @@
  */
 
 import type { RunningDigest } from './blocks.js';
+import type { ErrorRecord } from './errors.js';
 import type { Kernel, KvType } from './protocol.js';
 
 /** One file of the model, readable at any place. Synchronous: the engine reads while it loads. */
@@ -126,6 +127,8 @@ export interface GenerateRequest {
   readonly score?: { readonly texts: readonly string[]; readonly withEnd?: boolean };
   /** Instead of an answer: the vector of the prompt. */
   readonly embed?: boolean;
+  /** Instead of all else: several requests that are computed together. Each gives one output, the whole, with its `index` here. */
+  readonly together?: readonly GenerateRequest[];
   readonly now: Now;
 }
 
@@ -193,6 +196,9 @@ export interface OutputEvent {
   readonly vector?: readonly number[];
   /** Last of all. */
   readonly finishReason?: FinishReason;
+  /** Of requests that are computed together: whose output this is, and why that one failed. */
+  readonly index?: number;
+  readonly error?: ErrorRecord;
 }
 
 /** The leader's plan for what all shards save. Only the engine looks into it. */

@@ -2,6 +2,9 @@
 
 import type { FanlightError } from './errors.js';
 
+/** Texts of one request: enough to keep all seats of the engine taken, few enough that other requests do not wait for long. */
+const TOGETHER = 16;
+
 /** How far a batch is. */
 export interface BatchProgress {
   readonly done: number;
@@ -13,16 +16,16 @@ export interface BatchProgress {
  * of the texts. To break out of the loop stops the work.
  */
 export class Results<T> implements PromiseLike<T[]>, AsyncIterable<T> {
-  readonly #work: (at: number, signal: AbortSignal) => Promise<T>;
+  readonly #work: (from: number, to: number, signal: AbortSignal) => Promise<T>[];
   readonly #total: number;
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: ((progress: BatchProgress) => void) | undefined;
   #all: Promise<T[]> | undefined;
 
-  /** @internal */
+  /** @internal `work` begins with some of the texts, and gives a promise for each. */
   constructor(
     total: number,
-    work: (at: number, signal: AbortSignal) => Promise<T>,
+    work: (from: number, to: number, signal: AbortSignal) => Promise<T>[],
     options: { signal: AbortSignal | undefined; onProgress: ((progress: BatchProgress) => void) | undefined },
   ) {
     this.#total = total;
@@ -46,10 +49,15 @@ export class Results<T> implements PromiseLike<T[]>, AsyncIterable<T> {
     if (this.#signal?.aborted) forward();
     this.#signal?.addEventListener('abort', forward);
     try {
-      for (let at = 0; at < this.#total; at += 1) {
-        const result = await this.#work(at, stop.signal);
-        this.#onProgress?.({ done: at + 1, total: this.#total });
-        yield result;
+      for (let from = 0; from < this.#total; from += TOGETHER) {
+        const to = Math.min(from + TOGETHER, this.#total);
+        const results = this.#work(from, to, stop.signal);
+        for (const result of results) result.catch(() => {}); // heard of below, when it is its turn
+        for (const [at, result] of results.entries()) {
+          const value = await result;
+          this.#onProgress?.({ done: from + at + 1, total: this.#total });
+          yield value;
+        }
       }
     } finally {
       this.#signal?.removeEventListener('abort', forward);

@@ -1,7 +1,7 @@
 /** The small verbs: classify, extract, embed, rerank, score. Each is one or more requests to the engine. */
 
 import type { GenerateRequest, OutputEvent } from './engine.js';
-import { aborted, FanlightError, invalidArgument } from './errors.js';
+import { aborted, FanlightError, fromRecord, invalidArgument } from './errors.js';
 import type { ChatMessage } from './openai.js';
 import { checkDepth, checkSignal, flag, known, localTime, number } from './params.js';
 import { type BatchProgress, Results } from './results.js';
@@ -118,33 +118,42 @@ export function classify(
   const classes = `${instruction}\nClasses: ${names.join(', ')}\nAnswer with one class and nothing else.`;
 
   if (flag(options, 'multi')) {
-    const ask = async (content: string, label: string, signal: AbortSignal) => {
+    const ask = (contents: readonly string[], label: string, signal: AbortSignal) => {
       const turns = examples.map((example) => ({ text: example.text, answer: example.answer === label ? 'yes' : 'no' }));
       const about = `${instruction}\nDoes the class "${label}" apply to the text? Answer yes or no.`;
-      const [yes = 0, no = 0] = await weigh(shared, about, turns, content, ['yes', 'no'], signal);
-      return yes - no;
+      const asked = weigh(shared, about, turns, contents, ['yes', 'no'], signal);
+      return asked.map(async (answers) => {
+        const [yes = 0, no = 0] = await answers;
+        return yes - no;
+      });
     };
-    const neutral = lazily((label: string, signal: AbortSignal) => ask('N/A', label, signal));
-    return batch(texts, options, async (content, signal) => {
-      const probabilities: Record<string, number> = {};
-      for (const label of names) {
-        const odds = await ask(content, label, signal);
-        const free = calibrated ? await neutral(label, signal) : 0;
-        probabilities[label] = 1 / (1 + Math.exp(free - odds));
-      }
-      return classification(probabilities, 0.5);
+    const neutral = lazily((label: string, signal: AbortSignal) => first(ask(['N/A'], label, signal)));
+    return batch(texts, options, (contents, signal) => {
+      const columns = names.map((name) => {
+        const free = calibrated ? neutral(name, signal) : 0;
+        return { name, free, odds: ask(contents, name, signal) };
+      });
+      return contents.map(async (_, at) => {
+        const found = columns.map(async ({ name, free, odds }) => {
+          const [takenOut, own = 0] = await Promise.all([free, odds[at]]);
+          return [name, 1 / (1 + Math.exp(takenOut - own))] as const;
+        });
+        return classification(Object.fromEntries(await Promise.all(found)), 0.5);
+      });
     });
   }
-  const ask = (content: string, signal: AbortSignal) => weigh(shared, classes, examples, content, names, signal);
-  const neutral = lazily((_: string, signal: AbortSignal) => ask('N/A', signal));
-  return batch(texts, options, async (content, signal) => {
-    const found = await ask(content, signal);
-    const free = calibrated ? await neutral('', signal) : [];
-    const scores = found.map((score, at) => score - (free[at] ?? 0));
-    const best = Math.max(...scores);
-    const weights = scores.map((score) => Math.exp(score - best));
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return classification(Object.fromEntries(names.map((name, at) => [name, (weights[at] ?? 0) / sum])), undefined);
+  const ask = (contents: readonly string[], signal: AbortSignal) => weigh(shared, classes, examples, contents, names, signal);
+  const neutral = lazily((_: string, signal: AbortSignal) => first(ask(['N/A'], signal)));
+  return batch(texts, options, (contents, signal) => {
+    const free = calibrated ? neutral('', signal) : [];
+    return ask(contents, signal).map(async (found) => {
+      const [takenOut, own] = await Promise.all([free, found]);
+      const scores = own.map((score, at) => score - (takenOut[at] ?? 0));
+      const best = Math.max(...scores);
+      const weights = scores.map((score) => Math.exp(score - best));
+      const sum = weights.reduce((a, b) => a + b, 0);
+      return classification(Object.fromEntries(names.map((name, at) => [name, (weights[at] ?? 0) / sum])), undefined);
+    });
   });
 }
 
@@ -163,24 +172,25 @@ export function extract<T>(model: Verbs, texts: readonly string[], schema: unkno
   }));
   const about = `${instruction}\nThe JSON follows this schema: ${JSON.stringify(schema)}`;
   const shared = { model, options, truncate: flag(options, 'truncate') ?? false };
-  return batch(texts, options, async (content, signal) => {
-    const request = { constraint: { schema }, ...(maxTokens !== undefined && { maxTokens }) };
-    const output = await ask(shared, about, examples, content, request, signal);
-    if (output.finishReason !== 'length') return JSON.parse(output.text ?? '');
-    const message = `The JSON needs more tokens than there are: raise max_tokens, or load the model with a larger contextLength.`;
-    throw new FanlightError('context-full', message);
-  });
+  const request = { constraint: { schema }, ...(maxTokens !== undefined && { maxTokens }) };
+  return batch(texts, options, (contents, signal) =>
+    ask(shared, about, examples, contents, request, signal).map(async (answer) => {
+      const output = await answer;
+      if (output.finishReason !== 'length') return JSON.parse(output.text ?? '');
+      const message = `The JSON needs more tokens than there are: raise max_tokens, or load the model with a larger contextLength.`;
+      throw new FanlightError('context-full', message);
+    }),
+  );
 }
 
 export function embed(model: Verbs, texts: readonly string[], given: unknown): Results<Float32Array> {
   const options = known('embed', given ?? {}, new Set([...SHARED, 'instruction']));
   const instruction = text(options, 'instruction') ?? '';
   const truncate = flag(options, 'truncate') ?? false;
-  return batch(texts, options, async (content, signal) => {
-    const request = (kept: string) => ({ prompt: `${instruction}${kept}`, embed: true });
-    const output = await fitting(model, content, truncate, request, signal);
-    return Float32Array.from(output.vector ?? []);
-  });
+  const request = (kept: string) => ({ prompt: `${instruction}${kept}`, embed: true });
+  return batch(texts, options, (contents, signal) =>
+    fitting(model, contents, truncate, request, signal).map(async (output) => Float32Array.from((await output).vector ?? [])),
+  );
 }
 
 export async function rerank(model: Verbs, query: unknown, docs: readonly string[], given: unknown): Promise<Ranked[]> {
@@ -199,10 +209,12 @@ export async function rerank(model: Verbs, query: unknown, docs: readonly string
   } else {
     const shared = { model, options, truncate: flag(options, 'truncate') ?? false };
     const about = `${own ?? 'Judge whether the document answers the query.'} Answer yes or no.\nQuery: ${query}`;
-    scores = await batch(docs, options, async (content, signal) => {
-      const [yes = 0, no = 0] = await weigh(shared, about, [], content, ['yes', 'no'], signal);
-      return 1 / (1 + Math.exp(no - yes));
-    });
+    scores = await batch(docs, options, (contents, signal) =>
+      weigh(shared, about, [], contents, ['yes', 'no'], signal).map(async (answers) => {
+        const [yes = 0, no = 0] = await answers;
+        return 1 / (1 + Math.exp(no - yes));
+      }),
+    );
   }
   return docs
     .map((document, index) => ({ index, document, score: scores[index] ?? 0 }))
@@ -240,30 +252,32 @@ interface Turn {
   readonly answer: string;
 }
 
-/** How likely each answer is, by its tokens on average. An answer that begins another is weighed with its end. */
-async function weigh(
+/** How likely each answer is for each text, by its tokens on average. An answer that begins another is weighed with its end. */
+function weigh(
   asking: Asking,
   about: string,
   turns: readonly Turn[],
-  content: string,
+  contents: readonly string[],
   answers: readonly string[],
   signal: AbortSignal,
-): Promise<number[]> {
+): Promise<number[]>[] {
   const withEnd = answers.some((a, i) => answers.some((b, j) => i !== j && b.startsWith(a)));
   const request = { score: { texts: answers, withEnd } };
-  const { scores = [] } = await ask(asking, about, turns, content, request, signal);
-  return scores.map((tokens) => tokens.reduce((a, b) => a + b, 0) / tokens.length);
+  return ask(asking, about, turns, contents, request, signal).map(async (output) => {
+    const { scores = [] } = await output;
+    return scores.map((tokens) => tokens.reduce((a, b) => a + b, 0) / tokens.length);
+  });
 }
 
-/** A chat about one text: what to do, examples, the text. All but the text is the same for all texts of a batch. */
+/** A chat about each text: what to do, examples, the text. All but the text is the same for all texts of a batch. */
 function ask(
   { model, truncate }: Asking,
   about: string,
   turns: readonly Turn[],
-  content: string,
+  contents: readonly string[],
   request: Partial<GenerateRequest>,
   signal: AbortSignal,
-): Promise<OutputEvent> {
+): Promise<OutputEvent>[] {
   const user = (text: string): ChatMessage => ({ role: 'user', content: text });
   const messages = (kept: string): ChatMessage[] => [
     { role: 'system', content: about },
@@ -277,22 +291,34 @@ function ask(
     sampling: { temperature: 0, repeat_penalty: 1, presence_penalty: 0, frequency_penalty: 0 },
     ...request,
   });
-  return fitting(model, content, truncate, chat, signal);
+  return fitting(model, contents, truncate, chat, signal);
 }
 
-/** Runs a request about a text; if it does not fit and may be cut, about as much of it as fits. */
-async function fitting(
+/** Runs a request about each text; where one does not fit and may be cut, about as much of it as fits. */
+function fitting(
   model: Verbs,
-  content: string,
+  contents: readonly string[],
   truncate: boolean,
   request: (kept: string) => Partial<GenerateRequest>,
   signal: AbortSignal,
+): Promise<OutputEvent>[] {
+  const outputs = runTogether(model.crew, contents.map(request), signal);
+  if (!truncate) return outputs;
+  return outputs.map((output, at) =>
+    output.catch((error: unknown) => {
+      if (!(error instanceof FanlightError) || error.code !== 'context-full') throw error;
+      return shortened(model, contents[at] ?? '', request, signal);
+    }),
+  );
+}
+
+/** Runs a request about as much of a text as fits: not all of it does. */
+async function shortened(
+  model: Verbs,
+  content: string,
+  request: (kept: string) => Partial<GenerateRequest>,
+  signal: AbortSignal,
 ): Promise<OutputEvent> {
-  try {
-    return await run(model.crew, request(content), signal);
-  } catch (error) {
-    if (!truncate || !(error instanceof FanlightError) || error.code !== 'context-full') throw error;
-  }
   const ids = await model.crew.leader.call('tokenize', { text: content, special: false });
   // What is not the text takes some, and so does the answer: an eighth is left to both, more if that is not enough.
   for (let room = Math.floor(model.contextLength * 0.875); room > 0; room = Math.floor(room * 0.75)) {
@@ -313,29 +339,69 @@ async function run(
   request: Partial<GenerateRequest>,
   signal: AbortSignal | undefined,
 ): Promise<OutputEvent> {
-  if (signal?.aborted) throw aborted(signal.reason);
   let answer: OutputEvent = {};
-  const whole = { sampling: {}, now: localTime(new Date()), ...request };
-  await crew.generate(whole, {
-    signal,
-    onEvent(event) {
-      if (event.kind !== 'output') return;
-      answer = { ...answer, ...event.output, text: (answer.text ?? '') + (event.output.text ?? '') };
-    },
+  await generate(crew, request, signal, (output) => {
+    answer = { ...answer, ...output, text: (answer.text ?? '') + (output.text ?? '') };
   });
   return answer;
+}
+
+/** Several requests, which the engine computes together; a promise for what each brings. */
+function runTogether(
+  crew: Answering,
+  requests: readonly Partial<GenerateRequest>[],
+  signal: AbortSignal,
+): Promise<OutputEvent>[] {
+  const [only] = requests;
+  if (only && requests.length === 1) return [run(crew, only, signal)];
+  const settle: { resolve(output: OutputEvent): void; reject(error: unknown): void }[] = [];
+  const outputs = requests.map(() => new Promise<OutputEvent>((resolve, reject) => settle.push({ resolve, reject })));
+  const together = requests.map(complete);
+  generate(crew, { together }, signal, ({ index = -1, error, ...output }) => {
+    if (error) settle[index]?.reject(fromRecord(error));
+    else settle[index]?.resolve(output);
+  }).then(
+    () => settle.forEach(({ reject }) => reject(new FanlightError('worker-crashed', 'The engine left a text without an answer.'))),
+    (error: unknown) => settle.forEach(({ reject }) => reject(error)),
+  );
+  return outputs;
+}
+
+async function generate(
+  crew: Answering,
+  request: Partial<GenerateRequest>,
+  signal: AbortSignal | undefined,
+  onOutput: (output: OutputEvent) => void,
+): Promise<void> {
+  if (signal?.aborted) throw aborted(signal.reason);
+  await crew.generate(complete(request), {
+    signal,
+    onEvent(event) {
+      if (event.kind === 'output') onOutput(event.output);
+    },
+  });
+}
+
+function complete(request: Partial<GenerateRequest>): GenerateRequest {
+  return { sampling: {}, now: localTime(new Date()), ...request };
+}
+
+async function first<T>(promises: readonly Promise<T>[]): Promise<T> {
+  const [one] = promises;
+  if (!one) throw new RangeError('there is none');
+  return one;
 }
 
 function batch<T>(
   texts: readonly string[],
   options: Record<string, unknown>,
-  work: (content: string, signal: AbortSignal) => Promise<T>,
+  work: (contents: readonly string[], signal: AbortSignal) => Promise<T>[],
 ): Results<T> {
   const { onProgress } = options;
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalidArgument('onProgress', onProgress, 'a function');
   }
-  return new Results(texts.length, (at, signal) => work(texts[at] ?? '', signal), {
+  return new Results(texts.length, (from, to, signal) => work(texts.slice(from, to), signal), {
     signal: checkSignal(options['signal']),
     onProgress: onProgress ? (progress) => void onProgress(progress) : undefined,
   });
@@ -343,10 +409,11 @@ function batch<T>(
 
 /** The same question is asked only once. */
 function lazily<T>(ask: (key: string, signal: AbortSignal) => Promise<T>) {
-  const answers = new Map<string, T>();
-  return async (key: string, signal: AbortSignal): Promise<T> => {
-    const known = answers.get(key) ?? (await ask(key, signal));
+  const answers = new Map<string, Promise<T>>();
+  return (key: string, signal: AbortSignal): Promise<T> => {
+    const known = answers.get(key) ?? ask(key, signal);
     answers.set(key, known);
+    known.catch(() => answers.delete(key)); // the next one tries again
     return known;
   };
 }

@@ -4,6 +4,8 @@
 //! [`KvType::F16`]) lie as they come: for each head the keys `[PAGE, key_length]`, then the values `[PAGE, value_length]`. Codes
 //! ([`KvType::Q16`], [`KvType::Q8`]) lie in the order in which the kernels of `simd/attention.rs` read them: see [`Coded`].
 
+use std::rc::Rc;
+
 use half::f16;
 
 use crate::error::{Error, Kind, Result};
@@ -119,7 +121,7 @@ impl Code for u8 {
 /// scales  [PAGE]
 /// ```
 /// Lengths are rounded up to whole blocks, with zeros.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Coded<C> {
     /// Codes of the keys.
     pub keys: Vec<C>,
@@ -140,6 +142,15 @@ impl<C: Code> Coded<C> {
             key_scales: zeroed(PAGE * key_length / KEY_BLOCK)?,
             values: zeroed(PAGE * value_length)?,
             value_scales: zeroed(PAGE)?,
+        })
+    }
+
+    fn copy(&self) -> Result<Coded<C>> {
+        Ok(Coded {
+            keys: copied(&self.keys)?,
+            key_scales: copied(&self.key_scales)?,
+            values: copied(&self.values)?,
+            value_scales: copied(&self.value_scales)?,
         })
     }
 
@@ -175,7 +186,7 @@ pub(super) fn scale(x: &[f32], limit: f32) -> (f32, f32) {
 }
 
 /// One page of one layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Page {
     /// All heads in one piece.
     F32(Vec<f32>),
@@ -183,6 +194,18 @@ enum Page {
     /// One for each head.
     Q16(Vec<Coded<i16>>),
     Q8(Vec<Coded<u8>>),
+}
+
+impl Page {
+    /// Another one like it, or the error that there is no memory for it.
+    fn copy(&self) -> Result<Page> {
+        Ok(match self {
+            Page::F32(page) => Page::F32(copied(page)?),
+            Page::F16(page) => Page::F16(copied(page)?),
+            Page::Q16(heads) => Page::Q16(heads.iter().map(Coded::copy).collect::<Result<_>>()?),
+            Page::Q8(heads) => Page::Q8(heads.iter().map(Coded::copy).collect::<Result<_>>()?),
+        })
+    }
 }
 
 /// What attention reads of one page of one head.
@@ -203,8 +226,8 @@ pub struct KvCache {
     key_length: usize,
     value_length: usize,
     capacity: usize,
-    /// `[layers][pages]`
-    layers: Vec<Vec<Page>>,
+    /// `[layers][pages]`. Caches of texts that begin alike share the pages of their beginning.
+    layers: Vec<Vec<Rc<Page>>>,
 }
 
 impl KvCache {
@@ -238,6 +261,26 @@ impl KvCache {
             self.value_length,
             self.capacity,
         )
+    }
+
+    /// A cache that holds the first `tokens` positions of this one, and goes on by itself. Whole pages are shared.
+    pub fn fork(&self, tokens: usize) -> Result<KvCache> {
+        let whole = tokens / PAGE;
+        let mut fork = self.empty();
+        for (to, from) in fork.layers.iter_mut().zip(&self.layers) {
+            to.extend(from.iter().take(whole).map(Rc::clone));
+            if let Some(begun) = from.get(whole).filter(|_| !tokens.is_multiple_of(PAGE)) {
+                to.push(Rc::new(begun.copy()?));
+            }
+        }
+        Ok(fork)
+    }
+
+    /// Frees the pages behind the first `tokens` positions.
+    pub fn truncate(&mut self, tokens: usize) {
+        for pages in &mut self.layers {
+            pages.truncate(tokens.div_ceil(PAGE));
+        }
     }
 
     /// The most tokens this cache holds.
@@ -287,7 +330,7 @@ impl KvCache {
         let size = self.heads * (kl + vl) * PAGE;
         for pages in &mut self.layers {
             while pages.len() * PAGE < tokens {
-                pages.push(match self.kind {
+                pages.push(Rc::new(match self.kind {
                     KvType::F32 => Page::F32(zeroed(size)?),
                     KvType::F16 => Page::F16(zeroed(size)?),
                     KvType::Q16 => Page::Q16(
@@ -300,7 +343,7 @@ impl KvCache {
                             .map(|_| Coded::new(kl, vl))
                             .collect::<Result<_>>()?,
                     ),
-                });
+                }));
             }
         }
         Ok(())
@@ -312,7 +355,7 @@ impl KvCache {
         let token = position % PAGE;
         let start = head * (kl + vl) * PAGE;
         let (k_at, v_at) = (start + token * kl, start + PAGE * kl + token * vl);
-        match &mut self.layers[layer][position / PAGE] {
+        match Rc::make_mut(&mut self.layers[layer][position / PAGE]) {
             Page::F32(page) => {
                 page[k_at..k_at + kl].copy_from_slice(key);
                 page[v_at..v_at + vl].copy_from_slice(value);
@@ -344,7 +387,7 @@ impl KvCache {
         let start = head * (kl + vl) * PAGE;
         let values = start + PAGE * kl;
         let (keys, values) = (start..start + tokens * kl, values..values + tokens * vl);
-        match &self.layers[layer][page] {
+        match &*self.layers[layer][page] {
             Page::F32(page) => Head::Floats(&page[keys], &page[values]),
             Page::F16(page) => {
                 scratch.resize((kl + vl) * PAGE, 0.0);
@@ -388,7 +431,7 @@ impl KvCache {
         let pages = self.layers[layer].iter().take(tokens.div_ceil(PAGE));
         for (page, at) in pages.zip((0..).step_by(PAGE)) {
             let seen = (tokens - at).min(PAGE);
-            match page {
+            match &**page {
                 Page::F32(page) => export_floats(&page[start..], kl, vl, seen, out),
                 Page::F16(page) => export_floats(&page[start..], kl, vl, seen, out),
                 Page::Q16(heads) => heads[head].export(kl, vl, seen, out)?,
@@ -412,7 +455,7 @@ impl KvCache {
         let range = head * (kl + vl) * PAGE..(head + 1) * (kl + vl) * PAGE;
         let mut bytes = bytes;
         for page in self.layers[layer].iter_mut().take(tokens.div_ceil(PAGE)) {
-            match page {
+            match Rc::make_mut(page) {
                 Page::F32(page) => read_plain(&mut bytes, &mut page[range.clone()]),
                 Page::F16(page) => read_plain(&mut bytes, &mut page[range.clone()]),
                 Page::Q16(heads) => heads[head].import(&mut bytes),
@@ -429,11 +472,7 @@ impl<C: Code> Coded<C> {
             self.write(out);
             return Ok(());
         }
-        let mut copy = Coded::<C>::new(key_length, value_length)?;
-        copy.keys.copy_from_slice(&self.keys);
-        copy.key_scales.copy_from_slice(&self.key_scales);
-        copy.values.copy_from_slice(&self.values);
-        copy.value_scales.copy_from_slice(&self.value_scales);
+        let mut copy = self.copy()?;
         let (key, value) = (vec![0.0; key_length], vec![0.0; value_length]);
         for token in seen..PAGE {
             copy.put(token, &key, &value);
@@ -509,6 +548,12 @@ pub fn read_plain<T: Plain>(bytes: &mut &[u8], numbers: &mut [T]) {
     let (own, rest) = bytes.split_at(size_of_val(numbers).min(bytes.len()));
     T::read(own, numbers);
     *bytes = rest;
+}
+
+fn copied<T: Copy + Default>(from: &[T]) -> Result<Vec<T>> {
+    let mut copy = zeroed(from.len())?;
+    copy.copy_from_slice(from);
+    Ok(copy)
 }
 
 fn zeroed<T: Clone + Default>(len: usize) -> Result<Vec<T>> {

@@ -45,11 +45,11 @@ impl RopeTable {
         }
     }
 
-    /// Computes the angles of positions `first .. first + tokens`.
-    pub fn at(&mut self, first: usize, tokens: usize) {
+    /// Computes the angles of positions `first .. first + tokens`, for the tokens of the batch from `row` on.
+    pub fn at(&mut self, row: usize, first: usize, tokens: usize) {
         let half = self.frequencies.len();
-        for t in 0..tokens {
-            let position = (first + t) as f32;
+        for t in row..row + tokens {
+            let position = (first + t - row) as f32;
             for (j, frequency) in self.frequencies.iter().enumerate() {
                 // The product is rounded to f32 as the reference does it; sine and cosine of that are then exact to f32.
                 let angle = (position * frequency) as f64;
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn both_pairings_turn_by_the_angle_of_the_position() {
         let mut table = RopeTable::new(4, 100.0, 1.0, None, 2);
-        table.at(3, 2);
+        table.at(0, 3, 2);
         // Frequencies 1 and 100^(-1/2) = 0.1; token 1 of the batch is position 4: angles 4 and 0.4.
         let turn = |x: f32, y: f32, a: f64| {
             let (s, c) = (a.sin() as f32, a.cos() as f32);
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn factors_and_scale_slow_the_rotation() {
         let mut table = RopeTable::new(2, 10_000.0, 2.0, Some(&[4.0]), 1);
-        table.at(8, 1);
+        table.at(0, 8, 1);
         let mut head = [1.0, 0.0];
         table.rotate(RopePairs::Halves, 0, &mut head);
         assert!((head[0] - 1f32.cos()).abs() < 1e-6 && (head[1] - 1f32.sin()).abs() < 1e-6);

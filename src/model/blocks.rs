@@ -3,7 +3,7 @@
 
 use crate::kernels::{self, Form, attention, vector};
 use crate::model::Model;
-use crate::model::forward::Batch;
+use crate::model::forward::Part;
 use crate::model::weights::{Attention, FeedForward, Linear, Mixer, VectorId};
 
 impl Model {
@@ -65,20 +65,20 @@ impl Model {
     }
 
     /// Own heads of the layer's mixer, over the normalised residual stream.
-    pub(super) fn mix(&mut self, layer: usize, tokens: usize, batch: Batch) {
+    pub(super) fn mix(&mut self, layer: usize, tokens: usize, parts: &[Part]) {
         let (norm, mixer) = (
             self.weights.layers[layer].mixer_norm,
             self.weights.layers[layer].mixer.clone(),
         );
-        self.normalise(norm, 0, tokens);
+        self.normalise(norm, 0..tokens);
         match mixer {
-            Mixer::Attention(index, handles) => self.attend(index, handles, batch.first, tokens),
-            Mixer::DeltaNet(index, handles) => self.delta_net(index, handles, tokens, batch),
+            Mixer::Attention(index, handles) => self.attend(index, handles, tokens, parts),
+            Mixer::DeltaNet(index, handles) => self.delta_net(index, handles, tokens, parts),
         }
     }
 
     /// Own heads: q, k and v, head norms, rotation, cache, attention. Leaves `[tokens, own heads * value_length]`.
-    fn attend(&mut self, layer: usize, handles: Attention, first: usize, tokens: usize) {
+    fn attend(&mut self, layer: usize, handles: Attention, tokens: usize, parts: &[Part]) {
         let Model {
             hyper,
             shard,
@@ -86,7 +86,7 @@ impl Model {
             state,
             arch,
         } = self;
-        let heads = state.cache.heads();
+        let heads = state.seats.own.cache.heads();
         let (kl, vl, group) = (hyper.key_length, hyper.value_length, hyper.group());
         let (q_width, k_width, v_width) = (heads * group * kl, heads * kl, heads * vl);
         let all = shard.heads(hyper.head_count_kv, shard.index);
@@ -131,10 +131,6 @@ impl Model {
             for head in q.chunks_exact_mut(kl).chain(k.chunks_exact_mut(kl)) {
                 rope.rotate(arch.attention.rope, t, head);
             }
-            let v = &state.v[t * v_width..][..v_width];
-            for (h, (k, v)) in k.chunks_exact(kl).zip(v.chunks_exact(vl)).enumerate() {
-                state.cache.put(layer, first + t, h, k, v);
-            }
         }
         let shape = attention::Shape {
             group,
@@ -143,15 +139,32 @@ impl Model {
             scale: hyper.attention_scale,
         };
         let out = state.gather.slice_mut(shard.index);
-        attention::attend(
-            &state.cache,
-            layer,
-            shape,
-            first,
-            &state.q[..tokens * q_width],
-            out,
-            &mut state.attention,
-        );
+        let mut from = 0;
+        for part in parts {
+            let Some(memory) = state.seats.get_mut(part.seat) else {
+                continue;
+            };
+            let (cache, first) = (&mut memory.cache, part.batch.first);
+            let to = from + part.tokens;
+            let k = state.k[from * k_width..to * k_width].chunks_exact(k_width);
+            let v = state.v[from * v_width..to * v_width].chunks_exact(v_width);
+            for (position, (k, v)) in (first..).zip(k.zip(v)) {
+                for (h, (k, v)) in k.chunks_exact(kl).zip(v.chunks_exact(vl)).enumerate() {
+                    cache.put(layer, position, h, k, v);
+                }
+            }
+            let heads = heads * group;
+            attention::attend(
+                cache,
+                layer,
+                shape,
+                first,
+                &state.q[from * q_width..to * q_width],
+                &mut out[from * heads * vl..to * heads * vl],
+                &mut state.attention,
+            );
+            from = to;
+        }
         if gated {
             let heads = out.chunks_exact_mut(vl).zip(state.gated_q.chunks_exact(2 * kl));
             heads.for_each(|(out, joined)| vector::sigmoid_mul_in_place(out, &joined[kl..]));
@@ -169,7 +182,7 @@ impl Model {
 
     /// Own rows of the first half of the feed-forward, over the normalised residual stream.
     pub(super) fn gate_up(&mut self, layer: usize, tokens: usize) {
-        self.normalise(self.weights.layers[layer].ffn_norm, 0, tokens);
+        self.normalise(self.weights.layers[layer].ffn_norm, 0..tokens);
         if self.hyper.experts.is_some() {
             return self.experts_gate_up(layer, tokens);
         }
@@ -204,9 +217,9 @@ impl Model {
         }
     }
 
-    /// Own rows of the logits of tokens `from .. tokens`. Leaves `[tokens - from, own rows of vocabulary]`; of a single token
-    /// only the rows that are wanted, if not all are. `predict`: of the block that predicts further tokens.
-    pub(super) fn output(&mut self, from: usize, tokens: usize, predict: bool) {
+    /// Own rows of the logits of these tokens of the batch. Leaves `[tokens, own rows of vocabulary]`, or only the rows that are wanted, if
+    /// not all are. `predict`: of the block that predicts further tokens.
+    pub(super) fn output(&mut self, tokens: &[usize], predict: bool) {
         let (norm, matrix, vocabulary) = match self.weights.prediction.filter(|_| predict) {
             Some(block) => (block.norm, block.output, block.rows),
             None => (
@@ -215,7 +228,10 @@ impl Model {
                 self.hyper.vocabulary,
             ),
         };
-        self.normalise(norm, from, tokens);
+        if !self.state.rows.is_empty() && !predict {
+            return self.some_rows(tokens);
+        }
+        self.normalise(norm, tokens.iter().copied());
         let Model {
             shard,
             weights,
@@ -223,30 +239,7 @@ impl Model {
             ..
         } = self;
         let linear = Linear { matrix, bias: None };
-        if state.some_rows(tokens - from) {
-            let wanted = |s: usize| {
-                let own = shard.rows(vocabulary, s);
-                let from = state.rows.partition_point(|row| *row < own.start);
-                let to = state.rows.partition_point(|row| *row < own.end);
-                from..to
-            };
-            state.gather.begin(1, wanted);
-            let own = shard.rows(vocabulary, shard.index);
-            let rows: Vec<usize> = state.rows[wanted(shard.index)]
-                .iter()
-                .map(|row| row - own.start)
-                .collect();
-            if rows.is_empty() {
-                return;
-            }
-            let matrix = weights.matrix(linear.matrix);
-            let form = matrix.form_for(state.form);
-            state.input.prepare(form);
-            let out = state.gather.slice_mut(shard.index);
-            kernels::multiply_rows(matrix, &state.input, form, &rows, out);
-            return;
-        }
-        state.gather.begin(tokens - from, |s| shard.rows(vocabulary, s));
+        state.gather.begin(tokens.len(), |s| shard.rows(vocabulary, s));
         let width = state.gather.width(shard.index);
         multiply(
             weights,
@@ -258,10 +251,38 @@ impl Model {
         );
     }
 
+    /// [`Model::output`], where not all rows are wanted: one token after the other.
+    fn some_rows(&mut self, tokens: &[usize]) {
+        let (shard, all) = (self.shard, self.hyper.vocabulary);
+        let own = shard.rows(all, shard.index);
+        let rows = &self.state.rows;
+        let wanted = |s: usize| {
+            let own = shard.rows(all, s);
+            rows.partition_point(|row| *row < own.start)..rows.partition_point(|row| *row < own.end)
+        };
+        self.state.gather.begin(tokens.len(), wanted);
+        let rows: Vec<usize> = rows[wanted(shard.index)]
+            .iter()
+            .map(|row| row - own.start)
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        for (i, token) in tokens.iter().enumerate() {
+            self.normalise(self.weights.output_norm, [*token].into_iter());
+            let state = &mut self.state;
+            let matrix = self.weights.matrix(self.weights.output);
+            let form = matrix.form_for(state.form);
+            state.input.prepare(form);
+            let out = &mut state.gather.slice_mut(shard.index)[i * rows.len()..][..rows.len()];
+            kernels::multiply_rows(matrix, &state.input, form, &rows, out);
+        }
+    }
+
     /// Keeps the vectors that the output matrix would be applied to, on the leader.
     pub(super) fn keep_vectors(&mut self, tokens: usize) {
         let norm = self.weights.output_norm;
-        self.normalise(norm, 0, tokens);
+        self.normalise(norm, 0..tokens);
         let width = self.hyper.embedding_length;
         self.state.vectors.resize(tokens * width, 0.0);
         for (t, out) in self.state.vectors.chunks_exact_mut(width).enumerate() {
@@ -280,21 +301,20 @@ impl Model {
         let prediction = weights.prediction.filter(|_| predict);
         let vocabulary = prediction.map_or(hyper.vocabulary, |block| block.rows);
         state.logits.resize(rows * vocabulary, 0.0);
-        if state.some_rows(rows) {
-            state.logits.fill(f32::NEG_INFINITY);
-            let values = state.gather.row(0).flatten();
-            for (row, value) in state.rows.iter().zip(values) {
-                state.logits[*row] = *value;
-            }
-            return;
-        }
         for (row, out) in state.logits.chunks_exact_mut(vocabulary).enumerate() {
-            state.gather.copy_row(row, out);
+            if state.rows.is_empty() || predict {
+                state.gather.copy_row(row, out);
+                continue;
+            }
+            out.fill(f32::NEG_INFINITY);
+            for (row, value) in state.rows.iter().zip(state.gather.row(row).flatten()) {
+                out[*row] = *value;
+            }
         }
     }
 
-    /// Tokens `from .. tokens` of the residual stream, normalised, as the next matrices' input.
-    fn normalise(&mut self, norm: VectorId, from: usize, tokens: usize) {
+    /// These tokens of the residual stream, normalised, as the next matrices' input.
+    fn normalise(&mut self, norm: VectorId, tokens: impl ExactSizeIterator<Item = usize>) {
         let Model {
             hyper,
             weights,
@@ -302,15 +322,10 @@ impl Model {
             ..
         } = self;
         let width = hyper.embedding_length;
-        state.input.begin(tokens - from, width);
-        for t in from..tokens {
+        state.input.begin(tokens.len(), width);
+        for (i, t) in tokens.enumerate() {
             let x = &state.x[t * width..][..width];
-            vector::rms_norm(
-                x,
-                weights.vector(norm),
-                hyper.rms_epsilon,
-                state.input.row_mut(t - from),
-            );
+            vector::rms_norm(x, weights.vector(norm), hyper.rms_epsilon, state.input.row_mut(i));
         }
     }
 

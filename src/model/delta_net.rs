@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::kernels::simd::delta_net::{self, Tokens};
 use crate::kernels::vector;
 use crate::model::blocks::multiply;
-use crate::model::forward::Batch;
-use crate::model::recurrent::{MAX_DRAFT_BATCH, Shape, WINDOW};
-use crate::model::{MAX_BATCH, Model, weights, zeros};
+use crate::model::forward::Part;
+use crate::model::recurrent::{MAX_DRAFT_BATCH, Recurrent, Shape, WINDOW};
+use crate::model::{MAX_BATCH, Model, Weights, weights, zeros};
 
 /// Tokens that go through a head's state together: their keys and queries fit in the first cache.
 const CHUNK: usize = MAX_DRAFT_BATCH;
@@ -59,7 +59,7 @@ impl Model {
         index: usize,
         handles: weights::DeltaNet,
         tokens: usize,
-        batch: Batch,
+        parts: &[Part],
     ) {
         let Model {
             hyper,
@@ -69,7 +69,7 @@ impl Model {
             ..
         } = self;
         let Some(net) = hyper.delta_net else { return };
-        let shape = state.recurrent.shape();
+        let shape = state.seats.own.recurrent.shape();
         let Shape {
             head_length: length,
             keys,
@@ -84,11 +84,7 @@ impl Model {
         }
         let channels = shape.channels();
         let buffers = &mut state.delta_net;
-        let (layer, draft, mut marked) = state.recurrent.layer(index, batch.mark.map(|mark| mark.slot));
-
-        let inputs = &mut buffers.inputs[..(WINDOW + tokens) * channels];
-        let (window, rows) = inputs.split_at_mut(WINDOW * channels);
-        window.copy_from_slice(&layer.window);
+        let rows = &mut buffers.inputs[WINDOW * channels..(WINDOW + tokens) * channels];
         let z = &mut buffers.z[..tokens * values * length];
         let (alpha, beta) = (
             &mut buffers.alpha[..tokens * values],
@@ -96,12 +92,73 @@ impl Model {
         );
         for (linear, out, width) in [
             (handles.qkv, rows, channels),
-            (handles.z, &mut *z, values * length),
+            (handles.z, z, values * length),
             (handles.alpha, &mut *alpha, values),
             (handles.beta, &mut *beta, values),
         ] {
             multiply(weights, linear, state.form, &mut state.input, out, width);
         }
+        let (a, dt) = (weights.vector(handles.a), weights.vector(handles.dt));
+        for (alpha, beta) in alpha.chunks_exact_mut(values).zip(beta.chunks_exact_mut(values)) {
+            for h in 0..values {
+                alpha[h] = (a[h] * softplus(alpha[h] + dt[h])).exp();
+                beta[h] = 1.0 / (1.0 + (-beta[h]).exp());
+            }
+        }
+        let slice = state.gather.slice_mut(shard.index);
+        let mut from = 0;
+        for part in parts {
+            if let Some(memory) = state.seats.get_mut(part.seat) {
+                let out = &mut slice[from * values * length..][..part.tokens * values * length];
+                let recurrent = &mut memory.recurrent;
+                buffers.through(
+                    recurrent,
+                    index,
+                    weights,
+                    handles,
+                    hyper.rms_epsilon,
+                    from,
+                    part,
+                    out,
+                );
+            }
+            from += part.tokens;
+        }
+    }
+}
+
+impl Buffers {
+    /// Takes the tokens of a part, which are those from `from` on, through the convolution and the state of its text.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a layer is made of, and where the part is"
+    )]
+    fn through(
+        &mut self,
+        recurrent: &mut Recurrent,
+        index: usize,
+        weights: &Weights,
+        handles: weights::DeltaNet,
+        epsilon: f32,
+        from: usize,
+        part: &Part,
+        slice: &mut [f32],
+    ) {
+        let shape = recurrent.shape();
+        let Shape {
+            head_length: length,
+            keys,
+            values,
+        } = shape;
+        let (tokens, batch, channels) = (part.tokens, part.batch, shape.channels());
+        let buffers = self;
+        let (layer, draft, mut marked) = recurrent.layer(index, batch.mark.map(|mark| mark.slot));
+
+        // The rows before those of the part are the last ones of the part before it, which has taken its window from them.
+        let inputs = &mut buffers.inputs[from * channels..(from + WINDOW + tokens) * channels];
+        inputs[..WINDOW * channels].copy_from_slice(&layer.window);
+        let z = &buffers.z[from * values * length..];
+        let (alpha, beta) = (&buffers.alpha[from * values..], &buffers.beta[from * values..]);
         if batch.draft {
             draft.inputs.clear();
             draft.inputs.extend_from_slice(inputs);
@@ -117,16 +174,8 @@ impl Model {
         if !batch.draft {
             layer.window.copy_from_slice(&inputs[tokens * channels..]);
         }
-        let (a, dt) = (weights.vector(handles.a), weights.vector(handles.dt));
-        for (alpha, beta) in alpha.chunks_exact_mut(values).zip(beta.chunks_exact_mut(values)) {
-            for h in 0..values {
-                alpha[h] = (a[h] * softplus(alpha[h] + dt[h])).exp();
-                beta[h] = 1.0 / (1.0 + (-beta[h]).exp());
-            }
-        }
 
         let norm = weights.vector(handles.norm);
-        let slice = state.gather.slice_mut(shard.index);
         let scale = 1.0 / (length as f32).sqrt();
         for key in 0..keys {
             let mut from = 0;
@@ -140,8 +189,8 @@ impl Model {
                 let (q, k) = (&mut buffers.q[..count * length], &mut buffers.k[..count * length]);
                 let rows = q.chunks_exact_mut(length).zip(k.chunks_exact_mut(length));
                 for (t, (q, k)) in rows.enumerate() {
-                    delta_net::l2_norm(head(t, key), scale, hyper.rms_epsilon, q);
-                    delta_net::l2_norm(head(t, keys + key), 1.0, hyper.rms_epsilon, k);
+                    delta_net::l2_norm(head(t, key), scale, epsilon, q);
+                    delta_net::l2_norm(head(t, keys + key), 1.0, epsilon, k);
                 }
                 if batch.draft {
                     draft.keys[key * tokens * length..][..count * length].copy_from_slice(k);
@@ -181,7 +230,7 @@ impl Model {
                     }
                     for (t, out) in out.chunks_exact_mut(length).enumerate() {
                         let at = (from + t) * values * length + value * length;
-                        vector::rms_norm_in_place(out, norm, hyper.rms_epsilon);
+                        vector::rms_norm_in_place(out, norm, epsilon);
                         vector::silu_mul(&z[at..at + length], out, &mut slice[at..at + length]);
                     }
                 }

@@ -45,8 +45,35 @@ pub struct Batch {
     pub draft: bool,
     /// The tokens go through the block that predicts further tokens instead of the layers, each with what the batch before
     /// kept: of its first tokens, which they follow one by one, or, if that was such a batch too, of its last token. The
-    /// recurrent state has no part in it. Logits are those of the first tokens of the vocabulary.
+    /// recurrent state has no part in it. Logits are those of the first tokens of the vocabulary. Neither this batch nor the one
+    /// before has parts of other texts.
     pub predict: bool,
+}
+
+/// A stretch of a batch: tokens that follow one another in one text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// In whose memory they go on: 0 is the model's own, up to [`MAX_SEATS`](crate::model::MAX_SEATS) others are there.
+    pub seat: usize,
+    /// First of all, the seat is taken by a text that begins with the first `batch.first` tokens of the one in seat 0, which by
+    /// then remembers just those. `batch.keep` and `batch.restore` are about that one then.
+    pub fork: bool,
+    /// How many.
+    pub tokens: usize,
+    /// What else is to be said of them.
+    pub batch: Batch,
+}
+
+impl Part {
+    /// A batch of one text, in the model's own memory.
+    pub fn alone(tokens: usize, batch: Batch) -> Part {
+        Part {
+            seat: 0,
+            fork: false,
+            tokens,
+            batch,
+        }
+    }
 }
 
 /// Where a batch copies the recurrent state.
@@ -123,68 +150,96 @@ enum Stage {
 #[derive(Debug)]
 pub struct Forward {
     tokens: Vec<u32>,
-    batch: Batch,
+    parts: Vec<Part>,
+    /// They go through the block that predicts further tokens: there is one part then.
+    predict: bool,
+    /// The tokens of the batch that get logits.
+    wanted: Vec<usize>,
     at: At,
     /// Multiply-adds since the last return.
     work: u64,
 }
 
 impl Forward {
-    /// Begins a batch of 1 to [`MAX_BATCH`] tokens; everything before it is in the cache, and in the recurrent state.
+    /// Begins a batch of 1 to [`MAX_BATCH`] tokens of one text; everything before it is in the cache, and in the recurrent state.
     pub fn begin(model: &mut Model, tokens: &[u32], batch: Batch) -> Result<Forward> {
-        let first = batch.first;
+        Forward::together(model, tokens, &[Part::alone(tokens.len(), batch)])
+    }
+
+    /// Begins a batch of stretches of several texts, each in a seat of its own. The result for each is the same, to the bit, as if
+    /// it were computed alone.
+    pub fn together(model: &mut Model, tokens: &[u32], parts: &[Part]) -> Result<Forward> {
         if tokens.is_empty() || tokens.len() > MAX_BATCH {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                format!("a batch of {} tokens: expected 1 to {MAX_BATCH}", tokens.len()),
-            ));
+            return Err(invalid(format!(
+                "a batch of {} tokens: expected 1 to {MAX_BATCH}",
+                tokens.len()
+            )));
         }
         if let Some(id) = tokens.iter().find(|id| **id as usize >= model.hyper.vocabulary) {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                format!("token id {id}: the model has {} tokens", model.hyper.vocabulary),
-            ));
+            return Err(invalid(format!(
+                "token id {id}: the model has {} tokens",
+                model.hyper.vocabulary
+            )));
         }
         if !model.weights.is_loaded() {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                "the weights are not loaded yet",
-            ));
+            return Err(invalid("the weights are not loaded yet"));
         }
-        if batch.draft && tokens.len() > MAX_DRAFT_BATCH {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                format!(
-                    "a draft of {} tokens: expected up to {MAX_DRAFT_BATCH}",
-                    tokens.len()
-                ),
-            ));
+        let counts = parts.iter().map(|part| part.tokens);
+        if parts.iter().any(|part| part.tokens == 0) || counts.sum::<usize>() != tokens.len() {
+            return Err(invalid("the parts of a batch are not the whole"));
         }
-        model.state.cache.reserve(first + tokens.len())?;
-        if batch.predict && model.weights.prediction.is_none() {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                "the block that predicts further tokens is not loaded",
-            ));
+        if let Some(draft) = parts
+            .iter()
+            .find(|part| part.batch.draft && part.tokens > MAX_DRAFT_BATCH)
+        {
+            return Err(invalid(format!(
+                "a draft of {} tokens: expected up to {MAX_DRAFT_BATCH}",
+                draft.tokens
+            )));
         }
-        if !batch.predict {
-            model.state.recurrent.begin(tokens.len(), &batch)?;
+        let predict = parts.iter().any(|part| part.batch.predict);
+        if predict && parts.len() > 1 {
+            return Err(invalid("further tokens are predicted for one text at a time"));
         }
-        let hyper = &model.hyper;
-        let factors = model.weights.rope_factors.map(|id| model.weights.vector(id));
-        let rope = model.state.rope.get_or_insert_with(|| {
-            RopeTable::new(
-                hyper.rope_dimensions,
-                hyper.rope_base,
-                hyper.rope_scale,
-                factors,
-                MAX_BATCH,
-            )
-        });
-        rope.at(first, tokens.len());
+        if predict && model.weights.prediction.is_none() {
+            return Err(invalid("the block that predicts further tokens is not loaded"));
+        }
+        let (mut parts, mut wanted) = (parts.to_vec(), Vec::new());
+        let mut from = 0;
+        for part in &mut parts {
+            model.take_seat(part)?;
+            let state = &mut model.state;
+            if let Some(memory) = state.seats.get_mut(part.seat) {
+                memory.cache.reserve(part.batch.first + part.tokens)?;
+                if !predict {
+                    memory.recurrent.begin(part.tokens, &part.batch)?;
+                }
+            }
+            let hyper = &model.hyper;
+            let factors = model.weights.rope_factors.map(|id| model.weights.vector(id));
+            let rope = state.rope.get_or_insert_with(|| {
+                RopeTable::new(
+                    hyper.rope_dimensions,
+                    hyper.rope_base,
+                    hyper.rope_scale,
+                    factors,
+                    MAX_BATCH,
+                )
+            });
+            rope.at(from, part.batch.first, part.tokens);
+            let to = from + part.tokens;
+            match part.batch.logits {
+                LogitsFor::None | LogitsFor::Vectors => {}
+                LogitsFor::Last => wanted.push(to - 1),
+                LogitsFor::All => wanted.extend(from..to),
+            }
+            from = to;
+        }
         Ok(Forward {
             tokens: tokens.to_vec(),
-            batch,
+            parts,
+            predict,
+            wanted,
             at: At::Embed,
             work: 0,
         })
@@ -218,18 +273,18 @@ impl Forward {
     /// Computes one stage, and says which exchange its result needs.
     fn compute(&mut self, model: &mut Model) -> Option<Exchange> {
         let tokens = self.tokens.len();
-        let (start, last) = match self.batch.predict {
+        let (start, last) = match self.predict {
             true => (model.hyper.block_count, model.hyper.block_count),
             false => (0, model.hyper.block_count - 1),
         };
         let (next, exchange) = match self.at {
             At::Embed => {
-                model.embed(&self.tokens, self.batch.predict);
+                model.embed(&self.tokens, self.predict);
                 (At::TakeEmbedding, Some(Exchange::AllGather))
             }
             At::TakeEmbedding => {
                 model.take_embedding(&self.tokens);
-                match self.batch.predict {
+                match self.predict {
                     true => (At::Join, None),
                     false => (At::Layer(start, Stage::Mix), None),
                 }
@@ -249,10 +304,14 @@ impl Forward {
                         if layer > start {
                             model.add_gathered(tokens);
                         }
-                        model.mix(layer, tokens, self.batch);
+                        model.mix(layer, tokens, &self.parts);
                         // From here on no shard can end the batch before all have come this far.
-                        if layer == last && !self.batch.predict {
-                            model.state.recurrent.end(tokens, &self.batch);
+                        if layer == last && !self.predict {
+                            for part in &self.parts {
+                                if let Some(memory) = model.state.seats.get_mut(part.seat) {
+                                    memory.recurrent.end(part.tokens, &part.batch);
+                                }
+                            }
                         }
                         At::Layer(layer, Stage::MixOutput)
                     }
@@ -279,23 +338,21 @@ impl Forward {
             }
             At::Output => {
                 model.add_gathered(tokens);
-                model.keep_for_prediction(tokens, self.batch.predict);
-                match self.logits_from() {
-                    None => {
-                        if self.batch.logits == LogitsFor::Vectors && model.shard.is_leader() {
-                            model.keep_vectors(tokens);
-                        }
-                        (At::Done, None)
-                    }
-                    Some(from) => {
-                        model.output(from, tokens, self.batch.predict);
-                        (At::TakeLogits, Some(Exchange::ToLeader))
-                    }
+                model.keep_for_prediction(tokens, self.predict);
+                let vectors = |part: &Part| part.batch.logits == LogitsFor::Vectors;
+                if model.shard.is_leader() && self.parts.iter().any(vectors) {
+                    model.keep_vectors(tokens);
+                }
+                if self.wanted.is_empty() {
+                    (At::Done, None)
+                } else {
+                    model.output(&self.wanted, self.predict);
+                    (At::TakeLogits, Some(Exchange::ToLeader))
                 }
             }
             At::TakeLogits => {
-                if let (true, Some(from)) = (model.shard.is_leader(), self.logits_from()) {
-                    model.take_logits(tokens - from, self.batch.predict);
+                if model.shard.is_leader() {
+                    model.take_logits(self.wanted.len(), self.predict);
                 }
                 (At::Done, None)
             }
@@ -304,15 +361,10 @@ impl Forward {
         self.at = next;
         exchange
     }
+}
 
-    /// The first token of the batch that gets logits.
-    fn logits_from(&self) -> Option<usize> {
-        match self.batch.logits {
-            LogitsFor::None | LogitsFor::Vectors => None,
-            LogitsFor::Last => Some(self.tokens.len() - 1),
-            LogitsFor::All => Some(0),
-        }
-    }
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Kind::InvalidArgument, message)
 }
 
 /// Multiply-adds of one token in one stage of one layer, about.

@@ -10,6 +10,7 @@ mod experts;
 pub mod forward;
 mod gather;
 pub mod hyper;
+mod memory;
 mod plan;
 mod prediction;
 pub mod recurrent;
@@ -17,8 +18,9 @@ mod saved;
 mod shard;
 mod weights;
 
-pub use forward::{Batch, Exchange, Forward, LogitsFor, Mark, Step};
+pub use forward::{Batch, Exchange, Forward, LogitsFor, Mark, Part, Step};
 pub use hyper::Hyper;
+pub use memory::{MAX_SEATS, Memory, Seats};
 pub use recurrent::{MAX_DRAFT_BATCH, Recurrent};
 pub use saved::{Loaded, Saving};
 pub use shard::{MAX_SHARDS, Shard};
@@ -82,10 +84,8 @@ pub struct Model {
 
 /// The memory of a running model: the KV cache and every buffer of the forward pass, allocated once.
 pub struct State {
-    /// Keys and values of the tokens seen.
-    pub cache: KvCache,
-    /// The state of the recurrent layers.
-    pub recurrent: Recurrent,
+    /// What is remembered of the texts in use.
+    pub seats: Seats,
     /// Residual stream, `[MAX_BATCH, embedding]`.
     x: Vec<f32>,
     /// Final vectors of the last batch for the block that predicts further tokens: `[MAX_BATCH, embedding]`, or nothing.
@@ -186,8 +186,8 @@ impl State {
         let buffer = |width: usize| zeros(MAX_BATCH * width);
         let recurrent = Recurrent::new(hyper, shard)?;
         let q_width = heads * hyper.group() * kl;
+        let cache = KvCache::new(kv_type, attention_layers, heads, kl, vl, capacity);
         Ok(State {
-            cache: KvCache::new(kv_type, attention_layers, heads, kl, vl, capacity),
             x: buffer(width)?,
             kept: buffer(if predicts { width } else { 0 })?,
             input: Activations::new(MAX_BATCH, widest)?,
@@ -200,7 +200,7 @@ impl State {
             v: buffer(heads * vl)?,
             gate: buffer(ff)?,
             up: buffer(ff)?,
-            recurrent,
+            seats: Seats::new(Memory { cache, recurrent }),
             gather: Gather::new(shard.count),
             rope: None,
             attention: attention::Scratch::default(),
@@ -232,13 +232,8 @@ impl State {
         &self.vectors
     }
 
-    /// Whether only some logits are computed, of so many tokens.
-    fn some_rows(&self, tokens: usize) -> bool {
-        tokens == 1 && !self.rows.is_empty()
-    }
-
-    /// From the next batch on, where it gives the logits of a single token, only those of these tokens are computed: ascending,
-    /// and the same for all shards. None of them for all.
+    /// From the next batch on, only the logits of these tokens are computed: ascending, and the same for all shards. None of them
+    /// for all.
     pub fn want_rows(&mut self, rows: impl Iterator<Item = u32>) {
         self.rows.clear();
         self.rows.extend(rows.map(|id| id as usize));

@@ -34,6 +34,14 @@ pub struct Layer {
     pub heads: Vec<f32>,
 }
 
+impl Layer {
+    /// Becomes like another one.
+    fn take(&mut self, from: &Layer) {
+        self.window.copy_from_slice(&from.window);
+        self.heads.copy_from_slice(&from.heads);
+    }
+}
+
 /// What the tokens of a draft batch would write into one layer.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
@@ -134,6 +142,28 @@ impl Recurrent {
             drafted: 0,
             slots: [const { None }; SLOTS],
         })
+    }
+
+    /// Another one with the same state, and no copies of earlier ones.
+    pub(super) fn fork(&self) -> Result<Recurrent> {
+        let mut fork = Recurrent {
+            shape: self.shape,
+            position: self.position,
+            layers: layers(self.shape, self.layers.len())?,
+            drafts: vec![Draft::default(); self.drafts.len()],
+            drafted: 0,
+            slots: [const { None }; SLOTS],
+        };
+        fork.layers
+            .iter_mut()
+            .zip(&self.layers)
+            .for_each(|(to, from)| to.take(from));
+        Ok(fork)
+    }
+
+    /// Frees the copies of earlier states.
+    pub(super) fn drop_copies(&mut self) {
+        self.slots = [const { None }; SLOTS];
     }
 
     /// Whether there is no state: the model is made of attention alone.
@@ -253,10 +283,9 @@ impl Recurrent {
         let position = self.position;
         let to = self.slot_mut(slot)?;
         let mut copy = std::mem::take(&mut to.layers);
-        for (to, from) in copy.iter_mut().zip(&self.layers) {
-            to.window.copy_from_slice(&from.window);
-            to.heads.copy_from_slice(&from.heads);
-        }
+        copy.iter_mut()
+            .zip(&self.layers)
+            .for_each(|(to, from)| to.take(from));
         let to = self.slot_mut(slot)?;
         (to.layers, to.position) = (copy, position);
         Ok(())
@@ -268,10 +297,10 @@ impl Recurrent {
         let Some((from, position)) = from.and_then(|slot| Some((slot, slot.position?))) else {
             return Err(invalid(format!("nothing is saved in slot {slot}")));
         };
-        for (to, from) in self.layers.iter_mut().zip(&from.layers) {
-            to.window.copy_from_slice(&from.window);
-            to.heads.copy_from_slice(&from.heads);
-        }
+        self.layers
+            .iter_mut()
+            .zip(&from.layers)
+            .for_each(|(to, from)| to.take(from));
         (self.position, self.drafted) = (Some(position), 0);
         Ok(())
     }

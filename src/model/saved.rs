@@ -14,10 +14,10 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Kind, Result};
-use crate::kernels::cache::{KvCache, read_plain, write_plain};
+use crate::kernels::cache::{read_plain, write_plain};
 use crate::kernels::lanes;
-use crate::model::recurrent::{Recurrent, TURN};
-use crate::model::{Model, Shard};
+use crate::model::recurrent::TURN;
+use crate::model::{Memory, Model, Shard};
 use crate::source::block_sum;
 
 const MAGIC: &[u8; 8] = b"FANLSESS";
@@ -70,7 +70,7 @@ pub struct Loaded {
 impl Model {
     /// This shard's part.
     pub fn save(&self, what: &Saving) -> Result<Vec<u8>> {
-        let (cache, recurrent) = (&self.state.cache, &self.state.recurrent);
+        let Memory { cache, recurrent } = &self.state.seats.own;
         let (kv_heads, key_heads) = self.heads(self.shard.index);
         let states = [
             Some((STATE, what.slot)),
@@ -150,23 +150,24 @@ impl Model {
         if self.shard.is_leader() && loaded.tokens.len() != loaded.position {
             return Err(damaged("the leader's part is missing"));
         }
-        self.state.cache.reserve(loaded.position)?;
+        self.state.seats.own.cache.reserve(loaded.position)?;
         let find = |kind: u32, layer: usize, head: usize| {
             let piece = pieces.get(&(kind, layer as u32, head as u32));
             piece.copied().ok_or_else(|| damaged("a part is missing"))
         };
         let (kv_heads, key_heads) = self.heads(self.shard.index);
-        for layer in 0..self.state.cache.layer_count() {
+        for layer in 0..self.state.seats.own.cache.layer_count() {
             for (local, head) in kv_heads.clone().enumerate() {
                 let piece = match find(KEYS_AND_VALUES, layer, head) {
                     // A block that predicts tokens can do without what it has seen: its guesses get worse, the answer does not.
                     Err(_) if layer >= self.hyper.attention_layers() => continue,
                     piece => piece?,
                 };
-                self.state.cache.import(layer, local, loaded.position, piece)?;
+                let cache = &mut self.state.seats.own.cache;
+                cache.import(layer, local, loaded.position, piece)?;
             }
         }
-        let recurrent = &mut self.state.recurrent;
+        let recurrent = &mut self.state.seats.own.recurrent;
         let copies = [
             Some((STATE, None, loaded.position)),
             loaded.turn.map(|turn| (TURN_STATE, Some(TURN), turn)),
@@ -214,7 +215,7 @@ impl Model {
         if build != BUILD {
             return another("build of the engine");
         }
-        if kind != self.state.cache.kind() as u32 {
+        if kind != self.state.seats.own.cache.kind() as u32 {
             return another("kvType");
         }
         let own = (tokens as usize)
@@ -258,11 +259,6 @@ impl Model {
             shard if shard.is_leader() => self.weights.identity(),
             Shard { .. } => 0,
         }
-    }
-
-    /// An empty memory like that of this model.
-    pub fn empty_memory(&self) -> Result<(KvCache, Recurrent)> {
-        Ok((self.state.cache.empty(), Recurrent::new(&self.hyper, self.shard)?))
     }
 }
 

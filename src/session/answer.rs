@@ -45,13 +45,8 @@ pub(super) struct ThinkingBudget {
 }
 
 impl Answer {
-    /// An answer with nothing in it, to a prompt of so many tokens, of which so many were known.
-    pub(super) fn new(
-        sampler: Sampler,
-        stop: StopMatcher,
-        prompt_tokens: usize,
-        cached_tokens: usize,
-    ) -> Answer {
+    /// An answer with nothing in it, to a prompt of so many tokens.
+    pub(super) fn new(sampler: Sampler, stop: StopMatcher, prompt_tokens: usize) -> Answer {
         Answer {
             sampler,
             stop,
@@ -63,7 +58,7 @@ impl Answer {
             some_rows: false,
             left: usize::MAX,
             prompt_tokens,
-            cached_tokens,
+            cached_tokens: 0,
             logprobs: None,
             ignore_end: false,
             prompt_only: false,

@@ -52,7 +52,7 @@ pub struct Info {
 
 impl Info {
     pub(super) fn new(gguf: &Gguf, model: &Model) -> Info {
-        let cache = &model.state.cache;
+        let cache = &model.state.seats.own.cache;
         Info {
             architecture: model.hyper.architecture.to_string(),
             name: model.hyper.name.clone(),

@@ -2,6 +2,7 @@
 
 mod prompt;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,17 +10,18 @@ use crate::chat::{ChatTemplate, StopMatcher};
 use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::{LogitsFor, Model};
-use crate::sample::{self, Sampler};
+use crate::model::{MAX_BATCH, Model};
+use crate::sample::Sampler;
 use crate::session::answer::{Answer, ThinkingBudget};
 use crate::session::defaults::{Defaults, Proposal};
-use crate::session::gate::{Gate, Verdict};
+use crate::session::group::Group;
 use crate::session::lookup::Lookup;
-use crate::session::packet;
+use crate::session::packet::{self, Packet};
 use crate::session::pooling::{Pool, Pooling};
 use crate::session::prediction::Prediction;
-use crate::session::request::{FinishReason, Output, Request, TokenLogprob, invalid};
+use crate::session::request::{Output, Request, invalid};
 use crate::session::scoring::Scoring;
+use crate::session::sequence::{Common, Prepared, Sequence, Sizes, Work};
 use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::Tokenizer;
 use prompt::{ChatReply, control_spellings, markup_tokens, spelling};
@@ -32,42 +34,34 @@ pub(super) struct Leader {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// Who runs constraints, if anybody does.
     pub(super) constraints: Option<Rc<dyn Constraints>>,
-    /// How many logits there are.
-    logits: usize,
+    pub(super) sizes: Sizes,
+    /// Tokens in the context.
+    pub(super) capacity: usize,
     /// Compiled at load; a broken template is an error only for those who use it.
     template: Result<ChatTemplate>,
     defaults: Defaults,
     /// Control tokens that are markup in replies, with their names: they have no text otherwise.
     markup: Vec<(u32, String)>,
-    /// Prompt and answer so far, and what is remembered of them. Kept between requests: the next prompt may begin the same
-    /// way.
-    pub(super) timeline: Timeline,
-    /// The tokens at the end of the batch on its way that are a guess.
-    draft: Vec<u32>,
-    /// They are guessed by the block that predicts further tokens.
-    is_predicted: bool,
-    lookup: Option<Lookup>,
+    /// The request in flight, if it is a single one, in the memory that is kept between requests.
+    pub(super) main: Sequence,
+    /// The requests in flight, if they are several.
+    pub(super) group: Option<Group>,
     /// The model has a block that predicts further tokens, and it is in memory.
     predicts: bool,
-    /// What it does for the answer in the making.
-    prediction: Option<Prediction>,
-    /// So that the logits of a draft fit in [`DRAFT_LOGITS`].
-    longest_draft: usize,
-    answer: Option<Answer>,
-    /// A request that is no answer: there is none then.
-    task: Option<Task>,
     pooling: Result<Pooling>,
-    /// Numbers in a vector.
-    width: usize,
-    output: Output,
+    /// What is to be said.
+    pub(super) outputs: VecDeque<Output>,
     /// Chats answered so far: makes the ids of tool calls differ.
     requests: u64,
 }
 
-/// What a request wants if not an answer.
-enum Task {
-    Score(Scoring),
-    Embed(Pool),
+/// A request whose prompt is made, and found to fit.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) prompt: Vec<u32>,
+    reply: Option<ChatReply>,
+    /// The tokens of the texts to be weighed.
+    texts: Vec<Vec<u32>>,
 }
 
 impl Leader {
@@ -102,28 +96,44 @@ impl Leader {
         Ok(Leader {
             constraints: built_in(&tokenizer),
             tokenizer,
-            logits: model.hyper.vocabulary,
+            sizes: Sizes {
+                logits: model.hyper.vocabulary,
+                width: model.hyper.embedding_length,
+                longest_draft: (DRAFT_LOGITS / model.hyper.vocabulary).saturating_sub(1),
+            },
+            capacity: model.state.seats.own.cache.capacity(),
             template,
             defaults,
             markup,
-            timeline: Timeline::new(!model.state.recurrent.is_empty()),
-            draft: Vec::new(),
-            is_predicted: false,
-            lookup: None,
+            main: Sequence::new(Timeline::new(!model.state.seats.own.recurrent.is_empty())),
+            group: None,
             predicts: model.weights.prediction.is_some(),
-            prediction: None,
-            longest_draft: (DRAFT_LOGITS / model.hyper.vocabulary).saturating_sub(1),
-            answer: None,
-            task: None,
             pooling: Pooling::read(&gguf.metadata, model.hyper.architecture),
-            width: model.hyper.embedding_length,
-            output: Output::default(),
+            outputs: VecDeque::new(),
             requests: 0,
         })
     }
 
-    /// Tokenises the prompt and makes ready for the answer. `capacity` is the context's length in tokens.
-    pub(super) fn start(&mut self, request: Request, capacity: usize) -> Result<()> {
+    /// Begins a request, or several.
+    pub(super) fn start(&mut self, request: Request, model: &Model) -> Result<()> {
+        self.outputs.clear();
+        if !request.together.is_empty() {
+            let group = Group::new(self, request, model)?;
+            self.group = Some(group);
+            return Ok(());
+        }
+        let asked = self.ask(request)?;
+        let prepared = self.prepare(&asked)?;
+        self.main.begin(prepared, &self.tokenizer)?;
+        // The constraint may have left the model no choice at all.
+        if self.main.is_finished() {
+            self.outputs.push_back(self.main.take_output());
+        }
+        Ok(())
+    }
+
+    /// Tokenises the prompt of a request, and refuses what makes no sense or does not fit.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Asked> {
         request.validate()?;
         let (mut prompt, reply) = self.prompt(&request)?;
         if request.embed {
@@ -131,9 +141,43 @@ impl Leader {
         }
         let texts = self.texts(&request)?;
         let longest = texts.iter().map(|text| text.len() + 1).max().unwrap_or(1);
+        if prompt.is_empty() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                "the prompt is empty: there is nothing to continue",
+            ));
+        }
+        if prompt.len() + longest > self.capacity {
+            return Err(Error::new(
+                Kind::ContextFull,
+                format!(
+                    "the prompt has {} tokens, and the context holds {}, the answer included: shorten it, or load the model with \
+                     a larger contextLength",
+                    prompt.len(),
+                    self.capacity
+                ),
+            ));
+        }
+        Ok(Asked {
+            request,
+            prompt,
+            reply,
+            texts,
+        })
+    }
+
+    /// Makes a request ready to begin.
+    pub(super) fn prepare(&self, asked: &Asked) -> Result<Prepared> {
+        let Asked {
+            request,
+            prompt,
+            reply,
+            texts,
+        } = asked;
         let talk = reply.as_ref().map(|reply| reply.talk).unwrap_or_default();
-        let gate = request.gate(&self.tokenizer, self.constraints.as_ref(), talk, self.logits)?;
-        let defaults = match &reply {
+        let logits = self.sizes.logits;
+        let gate = request.gate(&self.tokenizer, self.constraints.as_ref(), talk, logits)?;
+        let defaults = match reply {
             Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
             None => self.defaults.text(),
         };
@@ -145,44 +189,40 @@ impl Leader {
         {
             return Err(self.no_such_token(*id).at("logit_bias"));
         }
-        if prompt.is_empty() {
-            return Err(Error::new(
-                Kind::InvalidArgument,
-                "the prompt is empty: there is nothing to continue",
-            ));
+        let mut prepared = Prepared {
+            prompt: prompt.clone(),
+            messages: Vec::new(),
+            lookup: None,
+            prediction: None,
+            work: Work::Nothing,
+        };
+        if let Some(score) = &request.score {
+            prepared.work = Work::Score(Scoring::new(prompt.clone(), texts.clone(), score.with_end));
+            return Ok(prepared);
         }
-        if prompt.len() + longest > capacity {
-            return Err(Error::new(
-                Kind::ContextFull,
-                format!(
-                    "the prompt has {} tokens, and the context holds {capacity}, the answer included: shorten it, or load the \
-                     model with a larger contextLength",
-                    prompt.len()
-                ),
-            ));
-        }
-        if request.embed || !texts.is_empty() {
-            return self.start_task(request, prompt, texts);
+        if request.embed {
+            prepared.work = Work::Embed(Pool::new(self.pooling.clone()?));
+            return Ok(prepared);
         }
         let mut sampler = Sampler::new(params, self.tokenizer.suppressed())?;
-        for id in &prompt {
+        for id in prompt {
             sampler.accept(*id);
         }
-        let messages: Vec<usize> = (1..=prompt.len())
+        prepared.messages = (1..=prompt.len())
             .filter(|end| self.tokenizer.is_end_of_generation(prompt[end - 1]))
             .collect();
-        if let (true, Some(end)) = (request.prompt_only, messages.last()) {
-            prompt.truncate(*end);
+        if let (true, Some(end)) = (request.prompt_only, prepared.messages.last()) {
+            prepared.prompt.truncate(*end);
         }
-        let (length, stop) = (prompt.len(), StopMatcher::new(request.stop)?);
-        let known = self.timeline.begin(prompt, &messages);
-        self.draft.clear();
         let guesses = request.speculation.unwrap_or(true);
-        self.lookup = guesses.then(Lookup::new);
-        self.prediction = (guesses && self.predicts).then(Prediction::new);
-        self.output = Output::default();
-        let mut answer = Answer::new(sampler, stop, length, known);
-        answer.left = request.max_tokens.unwrap_or(usize::MAX).min(capacity - length);
+        prepared.lookup = guesses.then(Lookup::new);
+        prepared.prediction = (guesses && self.predicts).then(Prediction::new);
+        let (length, stop) = (prepared.prompt.len(), StopMatcher::new(request.stop.clone())?);
+        let mut answer = Answer::new(sampler, stop, length);
+        answer.left = request
+            .max_tokens
+            .unwrap_or(usize::MAX)
+            .min(self.capacity - length);
         answer.logprobs = (request.logprobs || request.top_logprobs > 0).then_some(request.top_logprobs);
         answer.ignore_end = request.ignore_end;
         answer.prompt_only = request.prompt_only;
@@ -196,33 +236,12 @@ impl Leader {
             answer.named = named.map(|(id, _)| *id).collect();
             answer.thinking = request
                 .thinking_budget
-                .zip(closing)
+                .zip(closing.clone())
                 .map(|(left, closing)| ThinkingBudget { left, closing });
-            answer.reply = Some(parser);
+            answer.reply = Some(parser.clone());
         }
-        self.answer = Some(answer);
-        self.go_on().inspect_err(|_| self.answer = None)
-    }
-
-    /// Begins a request that wants no answer.
-    fn start_task(&mut self, request: Request, prompt: Vec<u32>, texts: Vec<Vec<u32>>) -> Result<()> {
-        let length = prompt.len();
-        self.task = Some(match request.score {
-            Some(score) => Task::Score(Scoring::new(prompt.clone(), texts, score.with_end)),
-            None => {
-                // Every token's vector counts, also of those that are known from before.
-                self.timeline.forget();
-                Task::Embed(Pool::new(self.pooling.clone()?))
-            }
-        });
-        (self.answer, self.prediction) = (None, None);
-        self.output = Output {
-            prompt_tokens: Some(length),
-            ..Output::default()
-        };
-        self.draft.clear();
-        self.output.cached_tokens = Some(self.timeline.begin(prompt, &[]));
-        Ok(())
+        prepared.work = Work::Answer(Box::new(answer));
+        Ok(prepared)
     }
 
     /// What chats are answered with where a request does not say.
@@ -240,16 +259,6 @@ impl Leader {
         texts.iter().map(tokens).collect()
     }
 
-    /// Whether there is something to tell after a batch: the steps of a task bring nothing.
-    pub(super) fn has_output(&self) -> bool {
-        self.task.is_none() || self.output.finish_reason.is_some()
-    }
-
-    /// Whether the request in flight has nothing left to compute.
-    pub(super) fn is_finished(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.finished)
-    }
-
     /// How many tokens the prompt of a request has.
     pub(super) fn count(&mut self, request: &Request) -> Result<usize> {
         request.validate()?;
@@ -264,251 +273,74 @@ impl Leader {
         Error::new(Kind::InvalidArgument, message)
     }
 
+    /// What is remembered of the request in flight, or of the last one.
+    pub(super) fn timeline(&self) -> &Timeline {
+        &self.main.timeline
+    }
+
+    /// The same.
+    pub(super) fn timeline_mut(&mut self) -> &mut Timeline {
+        &mut self.main.timeline
+    }
+
     /// Writes the packet of the next batch, or that of the end.
     pub(super) fn announce(&mut self, packet: &mut [f32]) {
-        if let Some(task) = self.task.as_mut().filter(|_| self.output.finish_reason.is_none()) {
-            let (tokens, mut batch) = match task {
-                Task::Score(scoring) => scoring.next(&mut self.timeline),
-                Task::Embed(_) => self.timeline.next(&[], true),
-            };
-            if matches!(task, Task::Embed(_)) {
-                batch.logits = LogitsFor::Vectors;
+        if let Some(mut group) = self.group.take() {
+            if group.announce(self, packet) {
+                self.group = Some(group);
+            } else {
+                packet::write_end(packet);
             }
-            packet::write(packet, &tokens, &batch, &[]);
             return;
         }
-        self.task = None;
-        let Some(answer) = self.answer.as_ref().filter(|answer| !answer.finished) else {
-            self.answer = None;
-            packet::write_end(packet);
-            return;
-        };
-        // The token after a draft is always there as well, so that one less than is allowed can be guessed.
-        let most = answer.left.saturating_sub(1).min(self.longest_draft);
-        self.draft.clear();
-        self.is_predicted = false;
-        if let Some(lookup) = &mut self.lookup {
-            lookup.draft(self.timeline.tokens(), most, &mut self.draft);
-        }
-        if let Some(prediction) = &mut self.prediction {
-            // What is copied is as good and costs nothing, and what is constrained is guessed too badly.
-            let guess = self.draft.is_empty() && self.timeline.lacks_one() && answer.gate.is_none();
-            let most = if guess { most } else { 0 };
-            if let Some((tokens, batch)) = prediction.next(self.timeline.tokens(), most) {
-                packet::write(packet, &tokens, &batch, &[]);
-                return;
+        match self.main.next(self.sizes, MAX_BATCH) {
+            Some((tokens, batch, rows)) => {
+                if !rows.is_empty() {
+                    self.main.skips(self.sizes.logits - rows.len());
+                }
+                packet::write(packet, &Packet::alone(tokens, batch, rows));
             }
-            if self.draft.is_empty() {
-                self.draft.extend_from_slice(prediction.draft());
-                self.is_predicted = !self.draft.is_empty();
-            }
+            None => packet::write_end(packet),
         }
-        let (tokens, batch) = self.timeline.next(&self.draft, !answer.prompt_only);
-        if !batch.draft {
-            self.draft.clear();
-        }
-        let rows = match batch.logits {
-            LogitsFor::Last if answer.some_rows => wanted_rows(answer, self.logits),
-            _ => Vec::new(),
-        };
-        if !rows.is_empty() {
-            self.output.skipped_rows += self.logits - rows.len();
-        }
-        packet::write(packet, &tokens, &batch, &rows);
     }
 
-    /// The batch on its way is done. True if it was the last of what is known, so that a token is sampled next.
-    /// `vectors`: those of the batch, if they were asked for.
+    /// The batch on its way is done. True if there are logits to sample from, or vectors to be pooled. `vectors`: those of the batch,
+    /// if they were asked for.
     pub(super) fn batch_done(&mut self, vectors: &[f32]) -> bool {
-        if let Some(Task::Embed(pool)) = &mut self.task {
-            pool.add(vectors, self.width);
+        match self.group.as_mut() {
+            Some(group) => group.batch_done(&mut self.main, vectors, self.sizes.width),
+            None => self.main.batch_done(vectors, self.sizes.width),
         }
-        let first = self.timeline.cached();
-        self.timeline.batch_done();
-        if let Some(prediction) = &mut self.prediction {
-            prediction.computed(first, self.timeline.cached() - first);
-        }
-        self.timeline.is_complete()
     }
 
-    /// Whether the batch that is done was one of the block that predicts further tokens. `logits`: those of its last token, if it
-    /// was to bring a guess.
+    /// Whether the batch that is done was one of the block that predicts further tokens, which only guesses for a request that is
+    /// alone. `logits`: those of its last token, if it was to bring a guess.
     pub(super) fn predicted(&mut self, logits: &[f32]) -> bool {
-        let (Some(prediction), Some(answer)) = (&mut self.prediction, &self.answer) else {
-            return false;
-        };
-        prediction.take(|| answer.sampler.likeliest(logits))
+        self.group.is_none() && self.main.predicted(logits)
     }
 
-    /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
-    /// `logits`: `[1 + draft, vocabulary]`.
+    /// Takes the logits of a batch, `[tokens that want some, vocabulary]`.
     pub(super) fn sample(&mut self, logits: &[f32]) -> Result<()> {
-        if let Some(task) = &mut self.task {
-            let output = &mut self.output;
-            match task {
-                Task::Score(scoring) => {
-                    scoring.take(&self.tokenizer, logits, self.logits, &mut self.timeline);
-                    if !scoring.is_done() {
-                        return Ok(());
-                    }
-                    output.scores = scoring.scores();
-                }
-                Task::Embed(pool) => output.vector = pool.vector(),
-            }
-            output.finish_reason = Some(FinishReason::Stop);
-            return Ok(());
-        }
-        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.prompt_only) {
-            answer.end_with_prompt(&mut self.output);
-            return Ok(());
-        }
-        let draft = std::mem::take(&mut self.draft);
-        let mut right = 0;
-        for row in logits.chunks_exact(logits.len() / (1 + draft.len())) {
-            self.sample_one(row)?;
-            // Was this token guessed, and is it the last one? Then the logits after it are those of the next row.
-            let guessed = draft.get(right) == self.timeline.tokens().last();
-            let unfinished = self.answer.as_ref().is_some_and(|answer| !answer.finished);
-            if !(guessed && unfinished && self.timeline.lacks_one()) {
-                break;
-            }
-            self.timeline.accept_one();
-            right += 1;
-        }
-        if !draft.is_empty() {
-            self.output.drafted += draft.len();
-            self.output.accepted += right;
-            if let (Some(lookup), false) = (&mut self.lookup, self.is_predicted) {
-                lookup.learn(draft.len(), right);
-            }
-            if let Some(prediction) = &mut self.prediction {
-                prediction.accepted(right);
-                if self.is_predicted {
-                    prediction.learn(right);
-                }
-            }
-        }
-        self.draft = draft;
-        Ok(())
-    }
-
-    fn sample_one(&mut self, logits: &[f32]) -> Result<()> {
-        let Leader {
-            tokenizer,
-            answer: Some(answer),
-            output,
-            timeline,
-            ..
-        } = self
-        else {
-            return Ok(());
+        let common = Common {
+            tokenizer: &self.tokenizer,
+            sizes: self.sizes,
         };
-        let mut choice = answer
-            .sampler
-            .sample(logits, answer.gate.as_ref().and_then(Gate::mask));
-        if let Some(gate) = &mut answer.gate {
-            while gate.overruns(tokenizer, choice.id) {
-                choice = answer.sampler.sample(logits, gate.mask());
-            }
-            match gate.judge(choice.id, answer.left) {
-                Verdict::Take => answer.weigh(choice.logprob_allowed),
-                Verdict::Instead(id) => {
-                    choice.id = id;
-                    choice.logprob = sample::logprob(logits, id);
-                }
-                Verdict::End => {
-                    answer.cut_short(output);
-                    return Ok(());
-                }
-            }
-        } else {
-            answer.weigh(choice.logprob);
-        }
-        timeline.push(choice.id);
-        if let Some(top) = answer.logprobs {
-            let mut entry = token_logprob(tokenizer, choice.id, choice.logprob);
-            let best = sample::top_logprobs(logits, top);
-            entry.top = best
-                .iter()
-                .map(|(id, logprob)| token_logprob(tokenizer, *id, *logprob))
-                .collect();
-            output.logprobs.push(entry);
-        }
-        answer.add(tokenizer, choice.id, output)?;
-        self.close_thoughts()?;
-        self.go_on()
-    }
-
-    /// Ends thoughts that have used up their budget: the closing tokens are part of the answer, and the next batch.
-    fn close_thoughts(&mut self) -> Result<()> {
-        let Some(answer) = self.answer.as_mut() else {
+        if let Some(group) = self.group.as_mut() {
+            group.sample(&common, logits, &mut self.outputs);
             return Ok(());
-        };
-        for id in answer.closing().into_iter().flatten() {
-            if answer.finished {
-                break;
-            }
-            self.timeline.push(id);
-            answer.add(&self.tokenizer, id, &mut self.output)?;
+        }
+        self.main.sample(&common, logits)?;
+        if self.main.has_output() {
+            self.outputs.push_back(self.main.take_output());
         }
         Ok(())
     }
 
-    /// Adds the tokens that the constraint forces, which are part of the next batch, and looks what may come after them.
-    fn go_on(&mut self) -> Result<()> {
-        let Some(answer) = self.answer.as_mut() else {
-            return Ok(());
-        };
-        let Some(gate) = answer
-            .gate
-            .as_mut()
-            .filter(|_| !answer.finished && !answer.prompt_only)
-        else {
-            return Ok(());
-        };
-        let forced = gate.forced()?;
-        // Where log probabilities are asked for, each token is drawn for the sake of its logits.
-        if !answer.fast_forward || answer.logprobs.is_some() {
-            gate.queue(forced);
-        } else {
-            for id in forced {
-                if answer.finished {
-                    break;
-                }
-                self.timeline.push(id);
-                let before = self.output.text.len();
-                answer.add(&self.tokenizer, id, &mut self.output)?;
-                self.output.was_forced(before);
-            }
-        }
-        match answer.gate.as_mut().filter(|_| !answer.finished) {
-            Some(gate) => gate.look(&self.tokenizer),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn take_output(&mut self) -> Output {
-        std::mem::take(&mut self.output)
-    }
-
-    /// Drops the answer; the batch on its way came this far.
+    /// Drops what is in flight; the batch on its way came this far.
     pub(super) fn cancel(&mut self, reach: Reach) {
-        self.answer = None;
-        self.task = None;
-        self.prediction = None;
-        self.timeline.abandon(reach);
-    }
-}
-
-/// The tokens whose logits are wanted next, if they are so few that it pays to compute them one by one; else none, for all.
-/// `all`: how many logits there are.
-fn wanted_rows(answer: &Answer, all: usize) -> Vec<u32> {
-    /// A row is computed with its neighbours, eight at most.
-    const WITH_NEIGHBOURS: usize = 8;
-    let most = packet::MAX_ROWS.min(all / WITH_NEIGHBOURS);
-    match answer.gate.as_ref().and_then(Gate::mask) {
-        Some(mask) if (1..=most).contains(&mask.count()) => mask.iter().collect(),
-        _ => Vec::new(),
+        self.outputs.clear();
+        self.group = None;
+        self.main.cancel(reach);
     }
 }
 
@@ -521,15 +353,4 @@ fn built_in(tokenizer: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
 #[cfg(not(feature = "constraints"))]
 fn built_in(_: &Arc<Tokenizer>) -> Option<Rc<dyn Constraints>> {
     None
-}
-
-fn token_logprob(tokenizer: &Tokenizer, id: u32, logprob: f32) -> TokenLogprob {
-    let bytes = tokenizer.token_bytes(id);
-    TokenLogprob {
-        id,
-        token: String::from_utf8_lossy(bytes).into_owned(),
-        bytes: bytes.to_vec(),
-        logprob,
-        top: Vec::new(),
-    }
 }

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
-use crate::kernels::cache::KvCache;
-use crate::model::{Loaded, Recurrent};
+use crate::model::{Loaded, Memory};
 use crate::session::Session;
 use crate::session::timeline::{SavePlan, Timeline};
 
@@ -16,9 +15,8 @@ use crate::session::timeline::{SavePlan, Timeline};
 const MAX_MEMORIES: usize = 256;
 
 /// A memory that is not in use.
-struct Memory {
-    cache: KvCache,
-    recurrent: Recurrent,
+struct Waiting {
+    memory: Memory,
     /// Only the leader's means something.
     timeline: Timeline,
 }
@@ -27,21 +25,16 @@ struct Memory {
 #[derive(Default)]
 pub(super) struct Memories {
     active: u32,
-    waiting: BTreeMap<u32, Memory>,
+    waiting: BTreeMap<u32, Waiting>,
 }
 
 impl Session {
     /// A new memory, with nothing in it.
     pub fn new_memory(&mut self, id: u32) -> Result<()> {
         self.expect_new(id)?;
-        let (cache, recurrent) = self.model.empty_memory()?;
-        let timeline = Timeline::new(!recurrent.is_empty());
-        let memory = Memory {
-            cache,
-            recurrent,
-            timeline,
-        };
-        self.memories.waiting.insert(id, memory);
+        let memory = self.model.empty_memory()?;
+        let timeline = Timeline::new(!memory.recurrent.is_empty());
+        self.memories.waiting.insert(id, Waiting { memory, timeline });
         Ok(())
     }
 
@@ -51,11 +44,11 @@ impl Session {
         if id == self.memories.active {
             return Ok(());
         }
-        let Some(mut memory) = self.memories.waiting.remove(&id) else {
+        let Some(mut waiting) = self.memories.waiting.remove(&id) else {
             return Err(unknown(id));
         };
-        self.swap(&mut memory);
-        self.memories.waiting.insert(self.memories.active, memory);
+        self.swap(&mut waiting);
+        self.memories.waiting.insert(self.memories.active, waiting);
         self.memories.active = id;
         Ok(())
     }
@@ -72,20 +65,20 @@ impl Session {
     /// What of the memory in use can be saved; on the leader. All shards then save by this plan, at once.
     pub fn plan_memory(&self) -> Result<SavePlan> {
         self.expect_idle()?;
-        Ok(self.leader()?.timeline.saving())
+        Ok(self.leader()?.timeline().saving())
     }
 
     /// This shard's part of the memory in use: see [`crate::model::Model::save`].
     pub fn save_memory(&mut self, plan: SavePlan) -> Result<Vec<u8>> {
         self.expect_idle()?;
         if plan.keep() > 0 {
-            self.model.state.recurrent.keep(plan.keep())?;
+            self.model.state.seats.own.recurrent.keep(plan.keep())?;
         }
         let tokens = match self.leader.as_mut() {
             None => &[],
             Some(leader) => {
-                leader.timeline.settled();
-                let tokens = leader.timeline.tokens();
+                leader.timeline_mut().settled();
+                let tokens = leader.timeline().tokens();
                 let saved = tokens.get(..plan.saving(&[]).position);
                 saved.ok_or_else(|| Error::new(Kind::InvalidArgument, "a plan of another memory"))?
             }
@@ -96,19 +89,17 @@ impl Session {
     /// A new memory from what all shards have saved: see [`crate::model::Model::load`] for the errors.
     pub fn load_memory(&mut self, id: u32, bytes: &[u8]) -> Result<()> {
         self.expect_new(id)?;
-        let (cache, recurrent) = self.model.empty_memory()?;
-        let mut memory = Memory {
-            cache,
-            recurrent,
+        let mut waiting = Waiting {
+            memory: self.model.empty_memory()?,
             timeline: Timeline::default(),
         };
         // The model loads into the memory in use.
-        self.swap(&mut memory);
+        self.swap(&mut waiting);
         let loaded = self.model.load(bytes);
-        self.swap(&mut memory);
+        self.swap(&mut waiting);
         let loaded: Loaded = loaded?;
-        memory.timeline = Timeline::of(loaded, !memory.recurrent.is_empty());
-        self.memories.waiting.insert(id, memory);
+        waiting.timeline = Timeline::of(loaded, !waiting.memory.recurrent.is_empty());
+        self.memories.waiting.insert(id, waiting);
         Ok(())
     }
 
@@ -119,11 +110,10 @@ impl Session {
     }
 
     /// Exchanges the memory in use for another one.
-    fn swap(&mut self, memory: &mut Memory) {
-        std::mem::swap(&mut self.model.state.cache, &mut memory.cache);
-        std::mem::swap(&mut self.model.state.recurrent, &mut memory.recurrent);
+    fn swap(&mut self, waiting: &mut Waiting) {
+        std::mem::swap(&mut self.model.state.seats.own, &mut waiting.memory);
         if let Some(leader) = self.leader.as_mut() {
-            std::mem::swap(&mut leader.timeline, &mut memory.timeline);
+            std::mem::swap(leader.timeline_mut(), &mut waiting.timeline);
         }
     }
 

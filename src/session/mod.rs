@@ -8,6 +8,7 @@ mod answer;
 mod constrained;
 mod defaults;
 mod gate;
+mod group;
 mod info;
 mod leader;
 mod lookup;
@@ -17,11 +18,14 @@ mod pooling;
 mod prediction;
 mod request;
 mod scoring;
+mod sequence;
 mod timeline;
 
 pub use defaults::{Proposal, ProposedSampling};
 pub use info::Info;
-pub use request::{FinishReason, MAX_TOP_LOGPROBS, Output, Request, Score, Shape, TokenLogprob, ToolChoice};
+pub use request::{
+    FinishReason, MAX_TOP_LOGPROBS, Output, Problem, Request, Score, Shape, TokenLogprob, ToolChoice,
+};
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,7 +59,7 @@ pub enum Event {
 enum Phase {
     /// Nothing.
     Idle,
-    /// The leader has an output although nothing was computed: the constraint left the model no choice.
+    /// What the leader has to tell is told. Then the packet.
     Say,
     /// The packet is to be exchanged: the leader has written it, the others wait for it.
     Announce,
@@ -159,17 +163,12 @@ impl Session {
     /// Begins a request, on the leader. Nothing is computed yet, but everything that can be wrong with it is found.
     pub fn start(&mut self, request: Request) -> Result<()> {
         self.expect_idle()?;
-        let capacity = self.model.state.cache.capacity();
         let Some(leader) = self.leader.as_mut() else {
             return self.leader().map(|_| ());
         };
-        leader.start(request, capacity)?;
-        let finished = leader.is_finished();
+        leader.start(request, &self.model)?;
         leader.announce(&mut self.packet);
-        self.phase = match finished {
-            true => Phase::Say,
-            false => Phase::Announce,
-        };
+        self.phase = Phase::Say;
         Ok(())
     }
 
@@ -204,8 +203,15 @@ impl Session {
             match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Idle => return Ok(Event::Done),
                 Phase::Say => {
+                    if self
+                        .leader
+                        .as_ref()
+                        .is_some_and(|leader| !leader.outputs.is_empty())
+                    {
+                        self.phase = Phase::Say;
+                        return Ok(Event::Output);
+                    }
                     self.phase = Phase::Announce;
-                    return Ok(Event::Output);
                 }
                 Phase::Announce => {
                     self.phase = Phase::Announced;
@@ -232,16 +238,11 @@ impl Session {
                     });
                 }
                 Phase::Sample => {
-                    self.phase = Phase::Announce;
+                    self.phase = Phase::Say;
                     if let Some(leader) = self.leader.as_mut() {
                         leader.sample(self.model.state.logits())?;
-                        let has_output = leader.has_output();
                         leader.announce(&mut self.packet);
-                        if !has_output {
-                            continue;
-                        }
                     }
-                    return Ok(Event::Output);
                 }
             }
         }
@@ -250,11 +251,15 @@ impl Session {
     /// The batch that the packet announces, or `None` for the end.
     fn read_packet(&mut self) -> Result<Option<Forward>> {
         match packet::read(&self.packet) {
-            Some((tokens, batch, rows)) => {
-                self.model.state.want_rows(rows);
-                Forward::begin(&mut self.model, &tokens, batch).map(Some)
+            Some(packet) => {
+                self.model.state.seats.keep(packet.seats);
+                self.model.state.want_rows(packet.rows.into_iter());
+                Forward::together(&mut self.model, &packet.tokens, &packet.parts).map(Some)
             }
-            None => Ok(None),
+            None => {
+                self.model.state.seats.keep(0);
+                Ok(None)
+            }
         }
     }
 
@@ -266,12 +271,15 @@ impl Session {
             return Phase::Sample;
         }
         leader.announce(&mut self.packet);
-        Phase::Announce
+        Phase::Say
     }
 
-    /// What was said since the last time. On the leader, after [`Event::Output`].
+    /// What is to be said. On the leader, after [`Event::Output`].
     pub fn take_output(&mut self) -> Output {
-        self.leader.as_mut().map(Leader::take_output).unwrap_or_default()
+        let leader = self.leader.as_mut();
+        leader
+            .and_then(|leader| leader.outputs.pop_front())
+            .unwrap_or_default()
     }
 
     /// While an exchange is pending, a shard's slice of it: the own one is to be sent, the others are to be filled.
@@ -293,6 +301,7 @@ impl Session {
         if let Some(leader) = self.leader.as_mut() {
             leader.cancel(reach);
         }
+        self.model.state.seats.keep(0);
     }
 
     fn leader(&self) -> Result<&Leader> {

@@ -59,6 +59,9 @@ pub struct Request {
     pub score: Option<Score>,
     /// Instead of an answer: the vector of the prompt, with the tokens around it that the file asks for.
     pub embed: bool,
+    /// Instead of all else: several requests that are computed together, as far as that pays. What their prompts have in common at the
+    /// beginning is computed once. Each gives one [`Output`], which says its place in this list.
+    pub together: Vec<Request>,
 }
 
 /// Texts to be weighed.
@@ -75,6 +78,9 @@ pub struct Score {
 /// Most texts of a [`Score`], and bytes of all of them.
 const MAX_TEXTS: usize = 4096;
 const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// Most requests of one [`Request::together`].
+const MAX_TOGETHER: usize = 256;
 
 /// What an answer must look like.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,6 +127,9 @@ const MAX_STOP_BYTES: usize = 1024;
 impl Request {
     /// Refuses what makes no sense, by name.
     pub fn validate(&self) -> Result<()> {
+        if !self.together.is_empty() {
+            return Err(invalid("a request among several cannot be several itself"));
+        }
         let given = [
             self.messages.is_some(),
             self.prompt.is_some(),
@@ -166,6 +175,22 @@ impl Request {
             return Err(invalid(format!(
                 "a stop string must have 1 to {MAX_STOP_BYTES} bytes"
             )));
+        }
+        Ok(())
+    }
+
+    /// Refuses a list of requests that makes no sense as a list.
+    pub(super) fn validate_together(&self) -> Result<()> {
+        if self.together.len() > MAX_TOGETHER {
+            return Err(invalid(format!(
+                "{} requests together, expected at most {MAX_TOGETHER}",
+                self.together.len()
+            )));
+        }
+        if self.messages.is_some() || self.prompt.is_some() || self.prompt_tokens.is_some() {
+            return Err(invalid(
+                "requests that are computed together have their prompts in their list",
+            ));
         }
         Ok(())
     }
@@ -278,6 +303,30 @@ pub struct Output {
     /// Set on the last output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,
+    /// Of requests that are computed together: whose output this is. It is the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// Why that one failed; the others go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+/// An [`Error`] as it crosses to JavaScript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Its stable code.
+    pub code: &'static str,
+    /// Its message.
+    pub message: String,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem {
+            code: error.kind.code(),
+            message: error.message,
+        }
+    }
 }
 
 fn is_zero(n: &usize) -> bool {

@@ -54,10 +54,11 @@ impl Scoring {
     }
 
     /// The next batch. Texts are computed as drafts, which leave no trace: the next text begins where this one did.
-    pub(super) fn next(&mut self, timeline: &mut Timeline) -> (Vec<u32>, Batch) {
+    /// Of what is known, at most `most` tokens.
+    pub(super) fn next(&mut self, timeline: &mut Timeline, most: usize) -> (Vec<u32>, Batch) {
         let (At::Text { text, from }, true) = (self.at, timeline.is_complete()) else {
             self.in_text = false;
-            return timeline.next(&[], true);
+            return timeline.next(&[], true, most);
         };
         self.in_text = true;
         let ids = &self.texts[text][from..];
@@ -65,7 +66,18 @@ impl Scoring {
         timeline.push(ids[0]);
         // A draft has at least one token; what comes after a single one is not looked at.
         let draft = if ids.len() > 1 { &ids[1..] } else { ids };
-        timeline.next(draft, true)
+        timeline.next(draft, true, most)
+    }
+
+    /// How many tokens are to be computed next, and for how many of them all logits.
+    pub(super) fn ahead(&self, timeline: &Timeline) -> (usize, usize) {
+        match self.at {
+            At::Text { text, from } if timeline.is_complete() => {
+                let count = (self.texts[text].len() - from).clamp(2, MAX_DRAFT_BATCH);
+                (count, count)
+            }
+            _ => (timeline.left(), 1),
+        }
     }
 
     /// The batch is done. `logits`: `[tokens, vocabulary]`, of its last token, or of all if it was a draft.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::recurrent::{SLOTS, TURN};
-use crate::model::{Batch, Loaded, LogitsFor, MAX_BATCH, Mark, Saving};
+use crate::model::{Batch, Loaded, LogitsFor, Mark, Saving};
 
 // There are two slots. `TURN` is the end of a prompt's last message: the next prompt of the same conversation is the same up
 // to there, even if its template leaves out what the model thought. In a text without messages it is where the last prompt
@@ -24,6 +24,8 @@ const WORTH_A_COPY: usize = 32;
 pub(super) struct Timeline {
     /// The model has recurrent layers; without them only `tokens` and `cached` matter.
     recurrent: bool,
+    /// No copies of its recurrent state are made: it is one of several, and they would not fit.
+    bare: bool,
     /// Prompt and answer so far.
     tokens: Vec<u32>,
     /// How many of them the KV cache holds.
@@ -77,11 +79,6 @@ impl Timeline {
         &self.tokens
     }
 
-    /// How many of them are computed.
-    pub(super) fn cached(&self) -> usize {
-        self.cached
-    }
-
     /// Adds a token of the answer.
     pub(super) fn push(&mut self, token: u32) {
         self.tokens.push(token);
@@ -90,11 +87,23 @@ impl Timeline {
     /// Goes on with this prompt; says how many of its tokens need not be computed again. `messages` are the positions
     /// after the ends of its messages, ascending.
     pub(super) fn begin(&mut self, prompt: Vec<u32>, messages: &[usize]) -> usize {
-        self.flight = None;
         // The last token is computed again even if it is cached: its logits are wanted.
+        let most = prompt.len() - 1;
+        self.begin_with(prompt, messages, most)
+    }
+
+    /// Goes on with what several prompts begin with, of which no logits are wanted.
+    pub(super) fn begin_shared(&mut self, prefix: Vec<u32>) {
+        let most = prefix.len();
+        self.begin_with(prefix, &[], most);
+    }
+
+    /// [`Timeline::begin`]; `most` tokens need not be computed again.
+    fn begin_with(&mut self, prompt: Vec<u32>, messages: &[usize], most: usize) -> usize {
+        self.flight = None;
         let known = &self.tokens[..self.cached];
         let same = known.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
-        let shared = same.min(prompt.len() - 1);
+        let shared = same.min(most);
         self.tokens = prompt;
         if !self.recurrent {
             self.cached = shared;
@@ -125,17 +134,31 @@ impl Timeline {
 
     /// Where on the way through the prompt a copy is worth making.
     fn want(&mut self, shared: usize, messages: &[usize]) {
+        if self.bare {
+            self.wanted = None;
+            return;
+        }
         let ahead = |at: &&usize| (self.cached + 1..=self.tokens.len()).contains(*at);
         let turn = messages.iter().rfind(ahead).copied();
         let parting = Some(shared).filter(|at| *at >= self.cached + WORTH_A_COPY);
         self.wanted = turn.or(parting.filter(|_| messages.is_empty()));
     }
 
-    /// The next batch: its tokens, and what it is. `draft` may follow the known tokens, if they are down to one. The last
-    /// token gets logits if they are `wanted`.
-    pub(super) fn next(&mut self, draft: &[u32], wanted: bool) -> (Vec<u32>, Batch) {
-        let left = self.tokens.len() - self.cached;
-        let count = left.min(MAX_BATCH);
+    /// How many tokens are computed.
+    pub(super) fn cached(&self) -> usize {
+        self.cached
+    }
+
+    /// How many tokens are known and not computed.
+    pub(super) fn left(&self) -> usize {
+        self.tokens.len() - self.cached
+    }
+
+    /// The next batch: its tokens, at most `most` of those that are known, and what it is. `draft` may follow the known tokens, if they
+    /// are down to one. The last token gets logits if they are `wanted`.
+    pub(super) fn next(&mut self, draft: &[u32], wanted: bool, most: usize) -> (Vec<u32>, Batch) {
+        let left = self.left();
+        let count = left.min(most);
         let ends = self.cached + 1..=self.cached + count;
         let mark = self.wanted.filter(|at| ends.contains(at));
         let draft = if left == 1 && mark.is_none() { draft } else { &[] };
@@ -172,8 +195,35 @@ impl Timeline {
 
     /// Whether the state before a batch of this many tokens is worth a copy: there is none near.
     fn is_progress(&self, tokens: usize) -> bool {
+        if self.bare {
+            return false;
+        }
         let last = self.slots.iter().flatten().max().copied().unwrap_or(0);
         self.cached >= last + PROGRESS_TOKENS || (tokens >= PROGRESS_TOKENS && self.cached > last)
+    }
+
+    /// The timeline of another text that begins with these tokens, all of them computed.
+    pub(super) fn fork(&self, tokens: usize) -> Timeline {
+        Timeline {
+            bare: true,
+            tokens: self.tokens[..tokens].to_vec(),
+            cached: tokens,
+            state: Some(tokens),
+            ..Timeline::new(self.recurrent)
+        }
+    }
+
+    /// The first of several forks is made by the next batch: what of the last draft the state has to take before that, and which copy it
+    /// has to become. No copies are left after it. The batch ends or is abandoned like any other.
+    pub(super) fn settle(&mut self) -> (usize, Option<usize>) {
+        let before = (self.keep, self.restore, self.slots);
+        let mut batch = Batch::at(self.cached, LogitsFor::None);
+        batch.keep = std::mem::take(&mut self.keep);
+        batch.restore = self.restore.take();
+        self.slots = [None; SLOTS];
+        let count = 0;
+        self.flight = Some(Flight { batch, count, before });
+        (batch.keep, batch.restore)
     }
 
     /// The batch on its way is done. Of a draft only the first token counts, until [`Timeline::accept_one`].
@@ -320,12 +370,13 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MAX_BATCH;
 
     /// Computes all that is known; the batches, by their first token and their number of tokens.
     fn compute(timeline: &mut Timeline) -> Vec<(usize, usize, Batch)> {
         let mut batches = Vec::new();
         while !timeline.is_complete() {
-            let (tokens, batch) = timeline.next(&[], true);
+            let (tokens, batch) = timeline.next(&[], true, MAX_BATCH);
             timeline.batch_done();
             batches.push((batch.first, tokens.len(), batch));
         }
@@ -363,7 +414,10 @@ mod tests {
         compute(&mut timeline);
         timeline.push(4);
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 3);
-        assert_eq!(timeline.next(&[], true).1, Batch::at(3, LogitsFor::Last));
+        assert_eq!(
+            timeline.next(&[], true, MAX_BATCH).1,
+            Batch::at(3, LogitsFor::Last)
+        );
         timeline.batch_done();
         // The same prompt again: the state has gone past it, and there is no copy.
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 5], &[]), 0);
@@ -407,11 +461,11 @@ mod tests {
             let mut timeline = Timeline::new(true);
             let ids: Vec<u32> = (0..300).collect();
             timeline.begin(ids.clone(), &[]);
-            timeline.next(&[], true);
+            timeline.next(&[], true, MAX_BATCH);
             timeline.batch_done();
-            timeline.next(&[], true);
+            timeline.next(&[], true, MAX_BATCH);
             timeline.batch_done();
-            timeline.next(&[], true);
+            timeline.next(&[], true, MAX_BATCH);
             timeline.abandon(reach);
             assert_eq!(timeline.begin(ids, &[]), cached, "{reach:?}");
         }
@@ -423,7 +477,7 @@ mod tests {
         timeline.begin(vec![1, 2], &[]);
         compute(&mut timeline);
         timeline.push(3);
-        let (tokens, batch) = timeline.next(&[4, 5, 6], true);
+        let (tokens, batch) = timeline.next(&[4, 5, 6], true, MAX_BATCH);
         assert_eq!(tokens, [3, 4, 5, 6]);
         assert!(batch.draft && batch.first == 2 && batch.logits == LogitsFor::All);
         timeline.batch_done();
@@ -432,17 +486,17 @@ mod tests {
         timeline.accept_one();
         timeline.push(9);
         assert_eq!(timeline.tokens(), [1, 2, 3, 4, 9]);
-        let (tokens, batch) = timeline.next(&[], true);
+        let (tokens, batch) = timeline.next(&[], true, MAX_BATCH);
         assert_eq!((tokens, batch.first, batch.keep), (vec![9], 4, 2));
         // Cancelled before anyone has heard of it: the draft is still to be kept.
         timeline.abandon(Reach::Nowhere);
-        assert_eq!(timeline.next(&[], true).1.keep, 2);
+        assert_eq!(timeline.next(&[], true, MAX_BATCH).1.keep, 2);
         // Nothing is kept of a draft that did not end; the state is where it was.
         timeline.batch_done();
         timeline.push(7);
-        timeline.next(&[8, 8], true);
+        timeline.next(&[8, 8], true, MAX_BATCH);
         timeline.abandon(Reach::Everywhere);
         assert_eq!(timeline.begin(vec![1, 2, 3, 4, 9, 7, 7], &[]), 5);
-        assert_eq!(timeline.next(&[], true).1.keep, 0);
+        assert_eq!(timeline.next(&[], true, MAX_BATCH).1.keep, 0);
     }
 }

@@ -30,27 +30,49 @@ impl Engine {
 
     /// Runs a request to its end, or until `stop` says so (then it is cancelled).
     pub fn run(&mut self, request: Request, mut stop: impl FnMut(&Output) -> bool) -> Result<Output> {
+        let mut all = Output::default();
+        self.each(request, |output| {
+            join(&mut all, output);
+            stop(&all)
+        })?;
+        Ok(all)
+    }
+
+    /// Runs several requests together; what each gave, in their order.
+    pub fn together(&mut self, requests: Vec<Request>) -> Result<Vec<Output>> {
+        let mut outputs = vec![Output::default(); requests.len()];
+        let together = Request {
+            together: requests,
+            ..Request::default()
+        };
+        self.each(together, |output| {
+            let place = &mut outputs[output.index.unwrap()];
+            assert_eq!(*place, Output::default(), "told twice");
+            *place = output;
+            false
+        })?;
+        Ok(outputs)
+    }
+
+    /// Runs a request to its end, or until `take`, which gets what is said, says so (then it is cancelled).
+    pub fn each(&mut self, request: Request, mut take: impl FnMut(Output) -> bool) -> Result<()> {
         let (leader, followers) = self.0.split_first_mut().unwrap();
         leader.start(request)?;
         for follower in followers {
             follower.follow()?;
         }
-        let mut all = Output::default();
         loop {
-            let event = until_needed(&mut self.0[0], &mut all, &mut stop)?;
+            let event = until_needed(&mut self.0[0], &mut take)?;
             if event == Event::Output {
                 self.0.iter_mut().for_each(Session::cancel);
-                return Ok(all);
+                return Ok(());
             }
             for follower in &mut self.0[1..] {
-                assert_eq!(
-                    until_needed(follower, &mut Output::default(), &mut |_| false)?,
-                    event
-                );
+                assert_eq!(until_needed(follower, &mut |_| false)?, event);
             }
             match event {
                 Event::Exchange(exchange) => self.deliver(exchange),
-                _ => return Ok(all),
+                _ => return Ok(()),
             }
         }
     }
@@ -104,47 +126,46 @@ impl Engine {
 }
 
 /// Runs one shard until it needs another, is done, or is to stop (then the event is `Output`).
-fn until_needed(
-    session: &mut Session,
-    all: &mut Output,
-    stop: &mut dyn FnMut(&Output) -> bool,
-) -> Result<Event> {
+fn until_needed(session: &mut Session, take: &mut dyn FnMut(Output) -> bool) -> Result<Event> {
     loop {
         match session.run()? {
             Event::Pause => {}
             Event::Output => {
-                let mut output = session.take_output();
-                all.text.push_str(&output.text);
-                all.reasoning.push_str(&output.reasoning);
-                for call in output.tool_calls.drain(..) {
-                    call.join(&mut all.tool_calls);
-                }
-                all.tokens.append(&mut output.tokens);
-                all.logprobs.append(&mut output.logprobs);
-                all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);
-                all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
-                all.drafted += output.drafted;
-                all.accepted += output.accepted;
-                all.forced += output.forced;
-                let before = all.text.encode_utf16().count() - output.text.encode_utf16().count();
-                all.forced_text.extend(
-                    output
-                        .forced_text
-                        .iter()
-                        .map(|part| part.map(|place| before + place)),
-                );
-                all.skipped_rows += output.skipped_rows;
-                all.confidence = output.confidence;
-                all.scores.append(&mut output.scores);
-                all.vector.append(&mut output.vector);
-                all.finish_reason = output.finish_reason;
-                if stop(all) {
+                if take(session.take_output()) {
                     return Ok(Event::Output);
                 }
             }
             event => return Ok(event),
         }
     }
+}
+
+/// Adds what was said later.
+fn join(all: &mut Output, mut output: Output) {
+    all.text.push_str(&output.text);
+    all.reasoning.push_str(&output.reasoning);
+    for call in output.tool_calls.drain(..) {
+        call.join(&mut all.tool_calls);
+    }
+    all.tokens.append(&mut output.tokens);
+    all.logprobs.append(&mut output.logprobs);
+    all.prompt_tokens = all.prompt_tokens.or(output.prompt_tokens);
+    all.cached_tokens = all.cached_tokens.or(output.cached_tokens);
+    all.drafted += output.drafted;
+    all.accepted += output.accepted;
+    all.forced += output.forced;
+    let before = all.text.encode_utf16().count() - output.text.encode_utf16().count();
+    all.forced_text.extend(
+        output
+            .forced_text
+            .iter()
+            .map(|part| part.map(|place| before + place)),
+    );
+    all.skipped_rows += output.skipped_rows;
+    all.confidence = output.confidence;
+    all.scores.append(&mut output.scores);
+    all.vector.append(&mut output.vector);
+    all.finish_reason = output.finish_reason;
 }
 
 pub fn never(_: &Output) -> bool {

@@ -11,6 +11,7 @@ use crate::session::request::Request;
 use crate::tokenizer::{Span, TokenKind, Tokenizer};
 
 /// What is known of the reply to a chat before it begins.
+#[derive(Clone)]
 pub(super) struct ChatReply {
     pub(super) parser: ReplyParser,
     /// What bears on a constraint.
