@@ -180,6 +180,44 @@ fn cancelled_anywhere_the_next_answer_is_the_same() {
     }
 }
 
+/// The block goes on from what the batch before has left, and so only works for a request that is alone: several have answers without
+/// guesses, and what they leave behind does not change those with guesses.
+#[test]
+fn several_requests_together_are_answered_without_predictions() {
+    let Some(path) = shared("arch/qwen35_mtp/model-f32.gguf") else {
+        return;
+    };
+    let begin: Vec<u32> = (0..90).map(|i| (i * 23 + 7) % 500).collect();
+    let ask = |n: u32| {
+        let own: Vec<u32> = (0..1 + 9 * n).map(|i| (i * 31 + n) % 500).collect();
+        tokens(&[&begin[..], &own].concat(), 20)
+    };
+    let mut plain = Engine::load(&path, 1, Options::default()).unwrap();
+    let expected: Vec<Output> = (0..10).map(|n| plain.run(ask(n), never).unwrap()).collect();
+    for shards in [1, 2, 3] {
+        let mut engine = Engine::load(&path, shards, PREDICT).unwrap();
+        let mut drafted = 0;
+        for alone in [2, 9] {
+            let found = engine.run(ask(alone), never).unwrap();
+            drafted += found.drafted;
+            assert_eq!(said(&found), said(&expected[alone as usize]), "{shards} shards");
+            let together = engine.together((0..10).map(ask).collect()).unwrap();
+            for (found, expected) in together.iter().zip(&expected) {
+                assert_eq!(said(found), said(expected), "{shards} shards, together");
+                assert_eq!(found.drafted, 0, "guessed for one of several");
+            }
+        }
+        assert!(drafted > 0, "nothing was predicted for those that were alone");
+        let together = Request {
+            together: (0..10).map(ask).collect(),
+            ..Request::default()
+        };
+        engine.cancel_after(together, 40 * shards).unwrap();
+        let found = engine.run(ask(5), never).unwrap();
+        assert_eq!(said(&found), said(&expected[5]), "{shards} shards, afterwards");
+    }
+}
+
 /// A site may ship a session whether or not its visitors have memory for the block.
 #[test]
 fn saved_sessions_go_from_models_with_the_block_to_those_without_and_back() {
