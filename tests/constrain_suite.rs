@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fanlight::Kind;
 use fanlight::constrain::{Constraints, Grammar};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use walk::Words;
 
 /// What became of one file of the suite.
@@ -216,4 +216,49 @@ fn orders(object: &Map<String, Value>) -> Vec<Vec<&String>> {
             .collect();
     }
     out
+}
+
+/// From anywhere in an answer the way to its end is short: strings are closed, not filled, and numbers end where they are.
+#[test]
+fn an_end_is_near_wherever_the_text_stands() {
+    let words = Words::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models/tiny-chat-q8_0.gguf"));
+    let text = json!({"type": ["string", "null"], "maxLength": 500});
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "shop": text, "total": {"type": "number"}, "day": {"type": "string", "format": "date"},
+            "items": {"type": "array", "items": {
+                "type": "object", "properties": {"name": text, "price": {"type": "number"}},
+                "required": ["name", "price"], "additionalProperties": false
+            }},
+            "city": text
+        },
+        "required": ["shop", "total", "day", "items", "city"], "additionalProperties": false
+    });
+    let answer = r#"{"shop": "Lento }]", "total": 471.90, "day": "2026-03-14", "items": [{"name": "Tea", "price": -12.5}, {"name": null, "price": 3}], "city": "Cusco"}"#;
+    let mut constraint = words.constraints.begin(&Grammar::json(schema)).unwrap();
+    let mut written = Vec::new();
+    for id in words.tokenizer.encode(answer, false) {
+        let ending = constraint
+            .ending(None, 1000)
+            .unwrap_or_else(|| panic!("no end after {}", String::from_utf8_lossy(&written)));
+        assert!(
+            ending.len() <= 60,
+            "{} tokens after {}",
+            ending.len(),
+            String::from_utf8_lossy(&written)
+        );
+        let whole: Vec<u8> = ending.iter().fold(written.clone(), |mut text, id| {
+            text.extend(words.tokenizer.token_bytes(*id));
+            text
+        });
+        let value: Value = serde_json::from_slice(&whole).expect("JSON");
+        assert!(
+            value["total"].as_f64().is_some_and(|total| total < 5000.0),
+            "{value}"
+        );
+        constraint.accept(id).unwrap();
+        written.extend(words.tokenizer.token_bytes(id));
+    }
+    assert!(constraint.is_complete() || constraint.may_end());
 }

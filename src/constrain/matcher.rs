@@ -2,17 +2,17 @@
 
 use llguidance::Matcher;
 use llguidance::api::StopReason;
-use llguidance::toktrie::SimpleVob;
 
 use super::translate::translate;
+use super::vocabulary::Closers;
 use super::{Constraint, Grammar, Vocabulary};
 use crate::error::{Error, Kind, Result};
 
 /// A constraint that is run here.
 pub(super) struct Run {
     matcher: Matcher,
-    /// Tokens that bring a text to its end, the best first: see [`Vocabulary::closers`].
-    closers: Vec<u32>,
+    /// Tokens that bring a text to its end.
+    closers: Closers,
 }
 
 impl Run {
@@ -29,7 +29,7 @@ impl Run {
         }
         Ok(Run {
             matcher,
-            closers: vocabulary.closers().to_vec(),
+            closers: vocabulary.closers().clone(),
         })
     }
 
@@ -39,11 +39,6 @@ impl Run {
             matcher: self.matcher.deep_clone(),
             closers: self.closers.clone(),
         }
-    }
-
-    fn closer(&self, mask: &SimpleVob) -> Option<u32> {
-        let closer = self.closers.iter().copied().find(|id| mask.is_allowed(*id));
-        closer.or_else(|| mask.first_bit_set().map(|id| id as u32))
     }
 }
 
@@ -92,7 +87,7 @@ impl Constraint for Run {
                 return None;
             }
             let mask = matcher.compute_mask().ok()?;
-            let id = self.closer(&mask)?;
+            let id = self.closers.best(&mask)?;
             matcher.consume_token(id).ok()?;
             ids.push(id);
         }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llguidance::ParserFactory;
 use llguidance::api::ParserLimits;
-use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::toktrie::{
+    InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv,
+};
 
 use serde_json::Value;
 
@@ -24,11 +26,38 @@ const MOST_BYTES: usize = 4_000_000;
 /// The tokens of a model in the form that constraints work on.
 pub struct Vocabulary {
     factory: ParserFactory,
-    closers: Vec<u32>,
+    closers: Closers,
 }
 
-/// What brings JSON, and most other texts, to an end: the best first. A digit ends a number that has begun.
-const CLOSERS: [&str; 6] = ["}", "]", "\"", "0", ")", ">"];
+/// Tokens that bring a text to its end.
+#[derive(Debug, Clone)]
+pub(super) struct Closers {
+    /// The best first.
+    ids: Vec<u32>,
+    quote: Option<u32>,
+    free: Option<u32>,
+}
+
+impl Closers {
+    /// The best of those that are allowed; any that is, if none of them is.
+    pub(super) fn best(&self, mask: &SimpleVob) -> Option<u32> {
+        let is_free = self.free.is_some_and(|id| mask.is_allowed(id));
+        let quote = self.quote.filter(|_| is_free);
+        let mut ids = quote.iter().chain(&self.ids).copied();
+        ids.find(|id| mask.is_allowed(*id))
+            .or_else(|| mask.first_bit_set().map(|id| id as u32))
+    }
+}
+
+/// What brings JSON, and most other texts, to an end: the best first. A comma ends a number that has begun, where more has to follow.
+/// After a sign or a point, zeros may lead nowhere: a one comes first.
+const CLOSERS: [&str; 8] = ["}", "]", "\"", ",", "1", "0", ")", ">"];
+
+/// What ends free text, such as a string of JSON, in which brackets mean nothing.
+const QUOTE: &str = "\"";
+
+/// Where this may come next, text is free: nothing of JSON begins so.
+const FREE: &str = "z";
 
 /// Grammars that are kept compiled: many texts are asked about with the same schema.
 const KEPT: usize = 4;
@@ -118,8 +147,12 @@ impl Vocabulary {
             ..ParserLimits::default()
         };
         let trie = tokens.tok_trie();
-        let closers = CLOSERS.iter().filter_map(|text| trie.token_id(text.as_bytes()));
-        let closers = closers.collect();
+        let id = |text: &str| trie.token_id(text.as_bytes());
+        let closers = Closers {
+            ids: CLOSERS.into_iter().filter_map(id).collect(),
+            quote: id(QUOTE),
+            free: id(FREE),
+        };
         Ok(Vocabulary { factory, closers })
     }
 
@@ -133,8 +166,8 @@ impl Vocabulary {
         self.len() == 0
     }
 
-    /// Tokens to end a text with, the best first.
-    pub(super) fn closers(&self) -> &[u32] {
+    /// Tokens to end a text with.
+    pub(super) fn closers(&self) -> &Closers {
         &self.closers
     }
 
