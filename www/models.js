@@ -26,9 +26,9 @@ const RECEIPT = 'What is the total?\n\nMill Lane Bakery\n14 March 2026\n2 x Rye 
 /** Part of this page, too. @type {KnownModel} */
 const reader = {
   name: 'Fanlight reader',
-  about: 'Reads short invoices, cards and messages; still learning lists of items.',
+  about: 'Reads short invoices, cards and messages; may slip in long lists of items.',
   url: 'models/fanlight-builtin-q8_0.gguf',
-  bytes: 3_133_472,
+  bytes: 3_133_376,
   suggestions: ['What is Fanlight?', 'What can you do?', 'Is my text private?', RECEIPT],
 };
 

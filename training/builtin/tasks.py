@@ -130,9 +130,11 @@ class Example:
     asked: list = field(default_factory=list)
     # A system message before the turns.
     system: str | None = None
+    # The turn that asks for the task.
+    first: int = 0
 
-    def answer(self, turn=0):
-        return "".join(text for text, _ in self.turns[turn][1])
+    def answer(self, turn=None):
+        return "".join(text for text, _ in self.turns[self.first if turn is None else turn][1])
 
 
 def write_value(value):
@@ -286,6 +288,8 @@ def classify(words, document):
 
 def follow_up(words, document, known):
     """A further turn about the same text. It asks for nothing in `known`, so that nothing can be copied from an earlier answer."""
+    if words.maybe(0.06):
+        return small_talk(words).turns[0]
     if ("topic" in document.fields or "mood" in document.fields or words.maybe(0.15)) and "label" not in known and words.maybe(0.7):
         known.add("label")
         return choose_label(words, document)[:2]
@@ -332,17 +336,21 @@ def example(words, level=1.0, kind=None, task=None):
         made = Example("question", [(join(words, asked[0], document.text, 0.4), asked[1])], document)
     else:
         made = extract(words, document)
-    # As the verbs of the package ask; schemas are long, and so are rare.
-    if task == "extract" and len(made.asked) <= 6 and words.maybe(0.08):
+    # As the verbs of the package ask, which is how the page does.
+    if task == "extract" and len(made.asked) <= 7 and words.maybe(0.25):
         by_schema(words, made)
-    elif task == "classify" and words.maybe(0.2):
+    elif task == "classify" and words.maybe(0.3):
         by_classes(made)
     # Further turns about the same text: more to learn from each document.
     known = {name for _, name, _ in made.asked} if task == "extract" else {"label"} if task == "classify" else set(QUESTIONS)
-    while words.maybe(0.5) and len(made.turns) < 4:
+    while words.maybe(0.65) and len(made.turns) < 6:
         turn = follow_up(words, document, known)
         if turn:
             made.turns.append(turn)
+    if not words.test and words.maybe(0.06):
+        # A talk may begin with something else; the test looks at first turns.
+        made.turns.insert(0, small_talk(words).turns[0])
+        made.first = 1
     return made
 
 

@@ -37,7 +37,7 @@ BASE = {"vocab": vocabulary.SIZE, "rope_base": 1e6, "epsilon": 1e-6}
 PRESETS = {
     "cpu": {
         "shape": {**BASE, "embedding": 256, "blocks": 4, "heads": 8, "heads_kv": 4, "head": 32, "feed_forward": 512},
-        "tokens": 3072, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 40, "save_seconds": 600,
+        "tokens": 4096, "rate": 3e-3, "muon": 0.02, "workers": 0, "copying": 40, "save_seconds": 600,
     },
     "cuda": {
         "shape": {**BASE, "embedding": 384, "blocks": 5, "heads": 6, "heads_kv": 3, "head": 64, "feed_forward": 768},

@@ -18,10 +18,10 @@ SIZE = 2048
 SPECIALS = [("<|endoftext|>", 3), ("<|im_start|>", 3), ("<|im_end|>", 3)]
 TEMPLATE = (Path(__file__).parent / "template.jinja").read_text(encoding="utf-8").rstrip("\n")
 
-# Merges by hand, most important first; in byte-level spelling a space is "Ġ" and a new line "Ċ".
+# Merges by hand, most important first; in byte-level spelling a space is "Ġ" and a new line "Ċ". No sign merges with a bracket of a list:
+# whether a list goes on is for the model to say after each bracket that a schema has forced.
 SIGNS = [
     *[('"', ","), ('"', ":"), ("{", '"'), ("Ġ", '{"'), ("Ġ", '"'), ('"', "}"), ("}", ","), ('"}', ",")],
-    *[("[", '{"'), ("Ġ", '[{"'), ("}", "]"), ('"}', "]"), ("}]", "}"), ('"}]', "}"), ("}]", ","), ('"}]', ",")],
     *[("-", "-"), ("--", "--"), (".", "."), ("..", ".."), ("=", "="), ("==", "=="), ("*", "*"), ("Ġ", "Ġ"), ("ĠĠ", "ĠĠ"), ("Ċ", "Ċ")],
 ]  # fmt: skip
 
