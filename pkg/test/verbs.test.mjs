@@ -16,8 +16,9 @@ function fake(rule, more) {
   const crew = {
     /** @param {any} request @param {any} options */
     async generate(request, { onEvent }) {
-      requests.push(request);
-      onEvent({ kind: 'output', output: rule(request) });
+      const { together = [request] } = request;
+      requests.push(...together);
+      for (const [index, each] of together.entries()) onEvent({ kind: 'output', output: { index, ...rule(each) } });
     },
     leader: {
       /** @param {string} kind @param {any} params */
@@ -93,18 +94,18 @@ test('classify: 500 labels, and examples as turns of the conversation', async ()
   ]);
 });
 
-test('many texts: in order, one by one, with progress; leaving the loop stops the work', async () => {
+test('many texts: in order, sixteen at a time, with progress; leaving the loop asks for no more', async () => {
   const { model, requests } = fake(byText);
   /** @type {number[]} */
   const progress = [];
-  const texts = ['bug', 'praise', 'bug', 'bug'];
+  const texts = ['bug', 'praise', ...Array.from({ length: 38 }, () => 'bug')];
   const onProgress = (/** @type {{ done: number }} */ { done }) => progress.push(done);
   const seen = [];
   for await (const { label } of verbs.classify(model, texts, ['bug', 'praise'], { onProgress })) {
     seen.push(label);
     if (seen.length === 2) break;
   }
-  assert.deepEqual([seen, progress, requests.length], [['bug', 'praise'], [1, 2], 2]);
+  assert.deepEqual([seen, progress, requests.length], [['bug', 'praise'], [1, 2], 16]);
   const stop = new AbortController();
   stop.abort();
   await assert.rejects(async () => verbs.classify(model, texts, ['bug', 'praise'], { signal: stop.signal }), {
