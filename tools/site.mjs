@@ -56,7 +56,9 @@ async function fillVendor() {
 /** This package: what a page imports and what its workers run, each in one file, and links to its engines. */
 async function copyPackage() {
   const [from, to] = [path.join(ROOT, 'pkg/dist'), path.join(VENDOR, 'fanlight/dist')];
-  for (const name of ['index.js', 'worker.js']) await together(path.join(from, name), path.join(to, name));
+  // Of the engines a browser needs only one.
+  const external = ['../wasm/relaxed/*', '../wasm/simd128/*'];
+  for (const name of ['index.js', 'worker.js']) await together(path.join(from, name), path.join(to, name), { external });
   for (const [build, name] of Object.entries(ENGINES)) {
     const folder = path.join(VENDOR, 'fanlight/wasm', build);
     await mkdir(folder, { recursive: true });
@@ -67,14 +69,13 @@ async function copyPackage() {
 }
 
 /**
- * A module and what it imports as one file: a visitor waits for one answer of the server, not for one after the other. Of the
- * engines a browser needs only one, so they stay outside.
+ * A module and what it imports as one file: a visitor waits for one answer of the server, not for one after the other.
  * @param {string} from
  * @param {string} to
+ * @param {import('esbuild').BuildOptions} [more] what stays outside
  */
-async function together(from, to) {
-  const external = ['../wasm/relaxed/*', '../wasm/simd128/*'];
-  await build({ entryPoints: [from], outfile: to, external, ...SMALL, bundle: true, format: 'esm', logLevel: 'error' });
+async function together(from, to, more) {
+  await build({ entryPoints: [from], outfile: to, ...SMALL, bundle: true, format: 'esm', logLevel: 'error', ...more });
 }
 
 /** The same module in fewer bytes. @param {string} from @param {string} to */
@@ -109,14 +110,13 @@ async function bundle(name, types, exported) {
 
 /** The page's scripts, each with the modules that it imports. The package stays outside: it starts its workers from where it lies. */
 async function bundleScripts() {
+  const outside = {
+    name: 'package',
+    /** @param {import('esbuild').PluginBuild} build */
+    setup: (build) => build.onResolve({ filter: /^\.\/vendor\/fanlight\// }, ({ path }) => ({ path: path.replace('vendor/', ''), external: true })),
+  };
   for (const name of SCRIPTS) {
-    const outside = {
-      name: 'package',
-      /** @param {import('esbuild').PluginBuild} build */
-      setup: (build) => build.onResolve({ filter: /^\.\/vendor\/fanlight\// }, ({ path }) => ({ path: path.replace('vendor/', ''), external: true })),
-    };
-    const options = { ...SMALL, legalComments: /** @type {const} */ ('inline'), bundle: true, format: /** @type {const} */ ('esm') };
-    await build({ entryPoints: [path.join(WWW, name)], outfile: path.join(VENDOR, name), plugins: [outside], logLevel: 'error', ...options });
+    await together(path.join(WWW, name), path.join(VENDOR, name), { plugins: [outside], legalComments: 'inline' });
   }
 }
 
