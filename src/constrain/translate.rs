@@ -74,6 +74,7 @@ impl Lark {
             Pattern::Sequence(parts) => self.rules(parts)?.join(" "),
             Pattern::Choice(parts) => self.rules(parts)?.join(" | "),
             Pattern::Optional(part) => format!("{}?", self.rule(part)?),
+            Pattern::List(part, between) if between.is_empty() => format!("{}+", self.rule(part)?),
             Pattern::List(part, between) => {
                 let part = self.rule(part)?;
                 format!("{part} ({} {part})*", literal(between))

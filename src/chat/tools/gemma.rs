@@ -5,8 +5,10 @@
 use serde_json::{Map, Number, Value};
 
 use super::live::Live;
+use super::notation::{self, Members, Notation};
 use super::problem::{MAX_DEPTH, Problem, Read, after, parsed};
 use super::{Parsed, ToolCall};
+use crate::constrain::Pattern;
 
 /// The token around texts.
 pub(super) const QUOTE: &str = "<|\"|>";
@@ -54,6 +56,58 @@ fn function(body: &str) -> Read<(&str, &str)> {
     match name.is_empty() || name.contains(char::is_whitespace) {
         true => Err(Problem::Other),
         false => Ok((name, &rest[at..])),
+    }
+}
+
+/// Arguments as a pattern. `quote` stands for [`QUOTE`].
+pub(super) fn arguments(schema: &Value, quote: Pattern) -> Option<Pattern> {
+    let notation = Gemma { quote };
+    notation::members(&notation, schema.as_object()?, schema, notation.object(), 0)
+}
+
+/// How Gemma writes values.
+struct Gemma {
+    quote: Pattern,
+}
+
+impl Gemma {
+    fn quoted(&self, inside: Pattern) -> Pattern {
+        Pattern::Sequence(vec![self.quote.clone(), inside, self.quote.clone()])
+    }
+}
+
+impl Notation for Gemma {
+    const WORDS: [&'static str; 3] = ["null", "true", "false"];
+    const COMMA: &'static str = ",";
+
+    fn object(&self) -> Members {
+        Members {
+            open: "{",
+            close: "}",
+            key: |name| {
+                let is_plain = |c: char| !":{}[],<\"".contains(c) && !c.is_whitespace();
+                (!name.is_empty() && name.chars().all(is_plain)).then(|| format!("{name}:"))
+            },
+        }
+    }
+
+    fn text(&self, text: &str) -> Option<Pattern> {
+        match text {
+            "" => Some(Pattern::Sequence(vec![self.quote.clone(), self.quote.clone()])),
+            text => (!text.contains(QUOTE)).then(|| self.quoted(Pattern::Text(text.to_string()))),
+        }
+    }
+
+    fn any_text(&self, schema: &Map<String, Value>) -> Option<Pattern> {
+        if schema.contains_key("pattern") || schema.contains_key("format") {
+            return None;
+        }
+        // A text in which the mark is spelled out would end there.
+        let inside = match notation::count(schema).as_str() {
+            "*" => "(?s:[^<]|<+[^<|])*".to_string(),
+            count => format!("(?s:[^<]){count}"),
+        };
+        Some(self.quoted(Pattern::Regex(inside)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Format, qwen_xml};
+use super::{Format, gemma, mistral, notation, pythonic, qwen_xml};
 use crate::constrain::Pattern;
 
 /// A tool, as far as its calls are concerned.
@@ -46,8 +46,7 @@ pub struct CallPattern {
 
 impl Format {
     /// The pattern of a call of one of these tools. `marker` makes a marker of the format into what stands for it in a
-    /// pattern: a text or a token. `None` for formats that have no pattern yet, and for schemas that the format cannot
-    /// express.
+    /// pattern: a text or a token. `None` for schemas that the format cannot express.
     pub fn pattern(
         self,
         tools: &[Callable],
@@ -103,7 +102,71 @@ impl Format {
                     between: None,
                 }
             }
-            Format::Gemma | Format::Mistral | Format::Lfm => return None,
+            Format::Gemma => {
+                let call = |tool: &Callable| {
+                    let arguments = gemma::arguments(&tool.arguments, marker(gemma::QUOTE))?;
+                    Some(Pattern::Sequence(vec![
+                        text(&format!("call:{}", tool.name)),
+                        arguments,
+                    ]))
+                };
+                let calls = tools.iter().map(call).collect::<Option<_>>()?;
+                CallPattern {
+                    opening: Some("<|tool_call>"),
+                    rest: Pattern::Sequence(vec![Pattern::Choice(calls), marker("<tool_call|>")]),
+                    between: Some(""),
+                }
+            }
+            Format::Mistral => {
+                let id = || Pattern::Regex("[a-zA-Z0-9]{9}".to_string());
+                let call = |tool: &Callable| {
+                    let named = Pattern::Sequence(vec![marker(mistral::CALL_ID), id()]);
+                    Pattern::Sequence(vec![
+                        text(&tool.name),
+                        Pattern::Optional(Box::new(named)),
+                        marker(mistral::ARGS),
+                        Pattern::Json(tool.arguments.clone()),
+                    ])
+                };
+                let older = |tool: &Callable| {
+                    let name = Value::from(tool.name.as_str());
+                    Pattern::Sequence(vec![
+                        text(&format!("{{\"name\": {name}, \"arguments\": ")),
+                        Pattern::Json(tool.arguments.clone()),
+                        text(", \"id\": \""),
+                        id(),
+                        text("\"}"),
+                    ])
+                };
+                let older = Pattern::Choice(tools.iter().map(older).collect());
+                let older = match one_call {
+                    true => older,
+                    false => Pattern::List(Box::new(older), ", ".to_string()),
+                };
+                let older = Pattern::Sequence(vec![text("["), older, text("]")]);
+                let calls = tools.iter().map(call).chain([older]).collect();
+                CallPattern {
+                    opening: Some("[TOOL_CALLS]"),
+                    rest: Pattern::Choice(calls),
+                    between: Some(""),
+                }
+            }
+            Format::Lfm => {
+                let call = |tool: &Callable| {
+                    let arguments = pythonic::arguments(&tool.arguments)?;
+                    Some(Pattern::Sequence(vec![text(&tool.name), arguments]))
+                };
+                let call = Pattern::Choice(tools.iter().map(call).collect::<Option<_>>()?);
+                let calls = match one_call {
+                    true => call,
+                    false => Pattern::List(Box::new(call), ", ".to_string()),
+                };
+                CallPattern {
+                    opening: Some("<|tool_call_start|>"),
+                    rest: Pattern::Sequence(vec![text("["), calls, text("]"), marker("<|tool_call_end|>")]),
+                    between: None,
+                }
+            }
         })
     }
 }
@@ -120,10 +183,11 @@ fn tagged(tool: &Callable) -> Option<Pattern> {
         return None;
     }
     let none = Map::new();
-    let properties = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&none);
+    let properties = match schema.get("properties").and_then(Value::as_object) {
+        Some(properties) => properties,
+        // Any parameters at all cannot be said.
+        None => Some(&none).filter(|_| notation::is_closed(schema))?,
+    };
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)

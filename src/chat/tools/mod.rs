@@ -11,6 +11,7 @@ mod json;
 mod json_text;
 mod live;
 mod mistral;
+mod notation;
 mod problem;
 mod pythonic;
 mod qwen_xml;

@@ -4,8 +4,10 @@
 use serde_json::{Map, Number, Value};
 
 use super::live::Live;
+use super::notation::{self, Members, Notation};
 use super::problem::{MAX_DEPTH, Problem, Read, parsed};
 use super::{Parsed, ToolCall, json};
+use crate::constrain::Pattern;
 
 /// Reads a list of calls, a single call, or (LFM2 can be told to write it) the same as JSON.
 pub(super) fn parse(body: &str) -> Parsed {
@@ -81,6 +83,50 @@ fn literal(value: &Value) -> String {
             let members: Vec<String> = members.iter().map(member).collect();
             format!("{{{}}}", members.join(", "))
         }
+    }
+}
+
+/// Arguments as LFM2 writes them, as a pattern: `(city="Zürich", days=3)`.
+pub(super) fn arguments(schema: &Value) -> Option<Pattern> {
+    let written = Members {
+        open: "(",
+        close: ")",
+        key: |name| {
+            let is_name = |c: char| c.is_alphanumeric() || c == '_';
+            (!name.is_empty() && name.chars().all(is_name)).then(|| format!("{name}="))
+        },
+    };
+    notation::members(&Python, schema.as_object()?, schema, written, 0)
+}
+
+/// How Python writes values.
+struct Python;
+
+impl Notation for Python {
+    const WORDS: [&'static str; 3] = ["None", "True", "False"];
+    const COMMA: &'static str = ", ";
+
+    fn object(&self) -> Members {
+        Members {
+            open: "{",
+            close: "}",
+            key: |name| Some(format!("{}: ", Value::from(name))),
+        }
+    }
+
+    fn text(&self, text: &str) -> Option<Pattern> {
+        Some(Pattern::Text(Value::from(text).to_string()))
+    }
+
+    fn any_text(&self, schema: &Map<String, Value>) -> Option<Pattern> {
+        if schema.contains_key("pattern") || schema.contains_key("format") {
+            return Some(Pattern::Json(schema.clone().into()));
+        }
+        // The escapes that mean the same in Python and in JSON.
+        let count = notation::count(schema);
+        Some(Pattern::Regex(format!(
+            r#""(?:[^"\\\x00-\x1f\x7f]|\\["\\nrt]){count}""#
+        )))
     }
 }
 

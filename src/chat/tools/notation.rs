@@ -1,0 +1,246 @@
+//! Values as some families write them in calls: not as JSON, but nearly. From a JSON schema to a pattern of what may be written.
+//!
+//! What a pattern cannot say (`allOf`, `oneOf`, `not`, recursion, keys that are not listed, …) gives none.
+
+use serde_json::{Map, Value, json};
+
+use crate::constrain::Pattern;
+
+/// How one family writes values.
+pub(super) trait Notation {
+    /// The words for null, true and false.
+    const WORDS: [&'static str; 3];
+    /// Between items.
+    const COMMA: &'static str;
+
+    /// How objects are written.
+    fn object(&self) -> Members;
+    /// This text.
+    fn text(&self, text: &str) -> Option<Pattern>;
+    /// Any text of this schema, if that can be said.
+    fn any_text(&self, schema: &Map<String, Value>) -> Option<Pattern>;
+}
+
+/// How the members of an object are written, or the arguments of a function.
+#[derive(Clone, Copy)]
+pub(super) struct Members {
+    pub(super) open: &'static str,
+    pub(super) close: &'static str,
+    /// A key and what separates it from its value; `None` for one that cannot be written.
+    pub(super) key: fn(&str) -> Option<String>,
+}
+
+/// References followed, and values inside one another, at most.
+const DEEPEST: usize = 12;
+/// Keywords that no pattern here stands for.
+const UNSAID: [&str; 17] = [
+    "allOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "prefixItems",
+    "contains",
+    "uniqueItems",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+];
+/// Items of an array that has a most, at most.
+const MOST_ITEMS: u64 = 32;
+
+/// Values of `schema`, which is part of `root`; `None` if the notation cannot say it.
+pub(super) fn value<N: Notation>(
+    notation: &N,
+    schema: &Value,
+    root: &Value,
+    depth: usize,
+) -> Option<Pattern> {
+    if depth > DEEPEST {
+        return None;
+    }
+    let schema = schema.as_object()?;
+    let again = |schema: &Value| value(notation, schema, root, depth + 1);
+    if let Some(reference) = schema.get("$ref") {
+        return again(root.pointer(reference.as_str()?.strip_prefix('#')?)?);
+    }
+    if UNSAID.iter().any(|keyword| schema.contains_key(*keyword)) {
+        return None;
+    }
+    if let Some(choices) = schema.get("anyOf") {
+        return choice(choices.as_array()?.iter().map(again));
+    }
+    if let Some(value) = schema.get("const") {
+        return literal(notation, value);
+    }
+    if let Some(values) = schema.get("enum") {
+        return choice(values.as_array()?.iter().map(|value| literal(notation, value)));
+    }
+    match schema.get("type")? {
+        Value::Array(types) => choice(types.iter().map(|one| {
+            let mut schema = schema.clone();
+            schema.insert("type".into(), one.clone());
+            again(&schema.into())
+        })),
+        one => match one.as_str()? {
+            "null" => Some(word(N::WORDS[0])),
+            "boolean" => Some(Pattern::Choice(vec![word(N::WORDS[1]), word(N::WORDS[2])])),
+            "string" => notation.any_text(schema),
+            "integer" | "number" => Some(Pattern::Json(schema.clone().into())),
+            "array" => array::<N>(schema, again),
+            "object" => members(notation, schema, root, notation.object(), depth),
+            _ => None,
+        },
+    }
+}
+
+/// The members of an object, or the arguments of a function: those of the schema, in its order.
+pub(super) fn members<N: Notation>(
+    notation: &N,
+    schema: &Map<String, Value>,
+    root: &Value,
+    written: Members,
+    depth: usize,
+) -> Option<Pattern> {
+    let none = json!({});
+    let properties = match schema.get("properties") {
+        Some(properties) => properties.as_object()?,
+        // Any members at all cannot be said.
+        None => none.as_object().filter(|_| is_closed(schema))?,
+    };
+    let required: Vec<&str> = match schema.get("required") {
+        Some(names) => names
+            .as_array()?
+            .iter()
+            .map(Value::as_str)
+            .collect::<Option<_>>()?,
+        None => Vec::new(),
+    };
+    if required.iter().any(|name| !properties.contains_key(*name)) {
+        return None;
+    }
+    let member = |(name, schema): (&String, &Value)| {
+        let value = value(notation, schema, root, depth + 1)?;
+        let key = word(&(written.key)(name)?);
+        Some((
+            Pattern::Sequence(vec![key, value]),
+            required.contains(&name.as_str()),
+        ))
+    };
+    let members = properties.iter().map(member).collect::<Option<Vec<_>>>()?;
+    let inside = listed(&members, N::COMMA);
+    let (open, close) = (word(written.open), word(written.close));
+    Some(Pattern::Sequence(
+        [open].into_iter().chain(inside).chain([close]).collect(),
+    ))
+}
+
+/// Nothing but what is listed may be a member.
+pub(super) fn is_closed(schema: &Map<String, Value>) -> bool {
+    schema.get("additionalProperties") == Some(&Value::Bool(false))
+}
+
+/// Members with commas between those that are there; `None` for nothing at all. After the first one that is there, each brings its comma.
+fn listed(members: &[(Pattern, bool)], comma: &str) -> Option<Pattern> {
+    let ((first, is_required), rest) = members.split_first()?;
+    let more = rest.iter().map(|(member, is_required)| {
+        let member = Pattern::Sequence(vec![word(comma), member.clone()]);
+        match is_required {
+            true => member,
+            false => Pattern::Optional(Box::new(member)),
+        }
+    });
+    let with = Pattern::Sequence([first.clone()].into_iter().chain(more).collect());
+    if *is_required {
+        return Some(with);
+    }
+    Some(match listed(rest, comma) {
+        None => Pattern::Optional(Box::new(with)),
+        Some(without) => Pattern::Choice(vec![with, without]),
+    })
+}
+
+fn array<N: Notation>(
+    schema: &Map<String, Value>,
+    again: impl Fn(&Value) -> Option<Pattern>,
+) -> Option<Pattern> {
+    let count = |keyword: &str| schema.get(keyword).map(Value::as_u64);
+    let least = count("minItems").unwrap_or(Some(0))?;
+    let item = again(schema.get("items")?)?;
+    let many = Pattern::List(Box::new(item.clone()), N::COMMA.into());
+    let items = match (least, count("maxItems")) {
+        (0, None) => Some(Pattern::Optional(Box::new(many))),
+        (1, None) => Some(many),
+        (_, None) => {
+            let first = std::iter::repeat_n(item, usize::try_from(least.min(MOST_ITEMS)).ok()? - 1);
+            let first = first.flat_map(|item| [item, word(N::COMMA)]);
+            (least <= MOST_ITEMS).then(|| Pattern::Sequence(first.chain([many]).collect()))
+        }
+        (_, Some(most)) => {
+            let most = most.filter(|most| (least..=MOST_ITEMS).contains(most))?;
+            let items: Vec<_> = (0..most).map(|at| (item.clone(), at < least)).collect();
+            match nested(&items, N::COMMA) {
+                Some(items) => Some(items),
+                None => return Some(word("[]")),
+            }
+        }
+    };
+    Some(Pattern::Sequence(vec![word("["), items?, word("]")]))
+}
+
+/// Items of which those that are there come first.
+fn nested(items: &[(Pattern, bool)], comma: &str) -> Option<Pattern> {
+    let mut inside: Option<Pattern> = None;
+    for (at, (item, is_required)) in items.iter().enumerate().rev() {
+        let mut parts = vec![item.clone()];
+        if at > 0 {
+            parts.insert(0, word(comma));
+        }
+        parts.extend(inside);
+        let item = Pattern::Sequence(parts);
+        inside = Some(match is_required {
+            true => item,
+            false => Pattern::Optional(Box::new(item)),
+        });
+    }
+    inside
+}
+
+/// How often a character of a text is repeated, as a regular expression says it: by `minLength` and `maxLength`.
+pub(super) fn count(schema: &Map<String, Value>) -> String {
+    let count = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
+    match (count("minLength"), count("maxLength")) {
+        (None | Some(0), None) => "*".into(),
+        (least, most) => {
+            let most = most.map_or_else(String::new, |most| most.to_string());
+            format!("{{{},{most}}}", least.unwrap_or(0))
+        }
+    }
+}
+
+/// This value.
+fn literal<N: Notation>(notation: &N, value: &Value) -> Option<Pattern> {
+    match value {
+        Value::Null => Some(word(N::WORDS[0])),
+        Value::Bool(true) => Some(word(N::WORDS[1])),
+        Value::Bool(false) => Some(word(N::WORDS[2])),
+        Value::Number(number) => Some(word(&number.to_string())),
+        Value::String(text) => notation.text(text),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn choice(patterns: impl Iterator<Item = Option<Pattern>>) -> Option<Pattern> {
+    let patterns: Vec<_> = patterns.collect::<Option<_>>()?;
+    (!patterns.is_empty()).then_some(Pattern::Choice(patterns))
+}
+
+fn word(text: &str) -> Pattern {
+    Pattern::Text(text.to_string())
+}
