@@ -197,6 +197,10 @@ fn what_a_notation_cannot_say_gives_no_pattern() {
         one(json!({"allOf": [{"type": "string"}]})),
         one(json!({"type": "object"})),
         one(json!({"type": "array"})),
+        one(json!({"type": "integer", "minimum": 5, "anyOf": [{"type": "integer"}, {"type": "null"}]})),
+        one(json!({"$ref": "#/$defs/b", "maxLength": 3})),
+        one(json!({"enum": ["abc", "b"], "maxLength": 1})),
+        one(json!({"type": "string", "enum": [1, 2]})),
         one(json!({})),
         one(node),
         tool(json!({"type": "object"})),
@@ -206,6 +210,19 @@ fn what_a_notation_cannot_say_gives_no_pattern() {
         for format in [Format::Gemma, Format::Lfm] {
             assert!(grammar(format, &schema).is_none(), "{format:?}: {schema}");
         }
+    }
+    // A value that the type rules out is not among the choices.
+    let words = words();
+    let mixed = one(json!({"type": ["integer", "null"], "enum": ["x", 2, 2.5, null], "title": "Number"}));
+    let gemma = grammar(Format::Gemma, &mixed).unwrap();
+    for (value, allowed) in [
+        ("2", true),
+        ("null", true),
+        ("2.5", false),
+        ("<|\"|>x<|\"|>", false),
+    ] {
+        let call = format!("<|tool_call>call:f{{a:{value}}}<tool_call|>");
+        assert_eq!(words.writes(&gemma, &call).unwrap(), allowed, "{call}");
     }
     assert!(grammar(Format::QwenXml, &tool(json!({"type": "object"}))).is_none());
 }

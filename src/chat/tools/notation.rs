@@ -52,6 +52,20 @@ const UNSAID: [&str; 17] = [
     "unevaluatedProperties",
     "unevaluatedItems",
 ];
+/// Keywords that limit nothing.
+const REMARKS: [&str; 11] = [
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$comment",
+    "$schema",
+    "$defs",
+    "definitions",
+];
 /// Items of an array that has a most, at most.
 const MOST_ITEMS: u64 = 32;
 
@@ -67,20 +81,34 @@ pub(super) fn value<N: Notation>(
     }
     let schema = schema.as_object()?;
     let again = |schema: &Value| value(notation, schema, root, depth + 1);
-    if let Some(reference) = schema.get("$ref") {
-        return again(root.pointer(reference.as_str()?.strip_prefix('#')?)?);
-    }
     if UNSAID.iter().any(|keyword| schema.contains_key(*keyword)) {
         return None;
     }
+    // What these say is the whole: with other limits beside them, there is no pattern.
+    let alone = |also: &[&str]| {
+        schema
+            .keys()
+            .all(|key| also.contains(&key.as_str()) || REMARKS.contains(&key.as_str()))
+    };
+    if let Some(reference) = schema.get("$ref") {
+        return alone(&["$ref"]).then(|| again(root.pointer(reference.as_str()?.strip_prefix('#')?)?))?;
+    }
     if let Some(choices) = schema.get("anyOf") {
-        return choice(choices.as_array()?.iter().map(again));
+        return alone(&["anyOf"]).then(|| choice(choices.as_array()?.iter().map(again)))?;
     }
-    if let Some(value) = schema.get("const") {
-        return literal(notation, value);
-    }
-    if let Some(values) = schema.get("enum") {
-        return choice(values.as_array()?.iter().map(|value| literal(notation, value)));
+    let values = match (schema.get("const"), schema.get("enum")) {
+        (Some(value), None) => Some(std::slice::from_ref(value)),
+        (None, Some(values)) => Some(values.as_array()?.as_slice()),
+        (None, None) => None,
+        (Some(_), Some(_)) => return None,
+    };
+    if let Some(values) = values {
+        let typed = values.iter().filter(|value| match schema.get("type") {
+            Some(types) => has_type(value, types),
+            None => true,
+        });
+        return alone(&["const", "enum", "type"])
+            .then(|| choice(typed.map(|value| literal(notation, value))))?;
     }
     match schema.get("type")? {
         Value::Array(types) => choice(types.iter().map(|one| {
@@ -221,6 +249,23 @@ pub(super) fn count(schema: &Map<String, Value>) -> String {
             let most = most.map_or_else(String::new, |most| most.to_string());
             format!("{{{},{most}}}", least.unwrap_or(0))
         }
+    }
+}
+
+/// Whether the keyword `type` allows this value.
+fn has_type(value: &Value, types: &Value) -> bool {
+    match types {
+        Value::Array(types) => types.iter().any(|one| has_type(value, one)),
+        one => match one.as_str() {
+            Some("null") => value.is_null(),
+            Some("boolean") => value.is_boolean(),
+            Some("string") => value.is_string(),
+            Some("number") => value.is_number(),
+            Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            Some("array") => value.is_array(),
+            Some("object") => value.is_object(),
+            _ => false,
+        },
     }
 }
 
