@@ -290,7 +290,7 @@ class Session extends EventTarget implements LanguageModelSession {
     const stop = new AbortController();
     const signals = [stop.signal, ...(options.signal ? [options.signal] : [])];
     const all = { ...options, signal: AbortSignal.any(signals) };
-    return new ReadableStream<string>({
+    const stream = new ReadableStream<string>({
       start: (controller) => {
         this.#ask(input, all, (piece) => controller.enqueue(piece)).then(
           () => controller.close(),
@@ -299,6 +299,7 @@ class Session extends EventTarget implements LanguageModelSession {
       },
       cancel: (reason) => stop.abort(reason),
     });
+    return Symbol.asyncIterator in stream ? stream : Object.assign(stream, { [Symbol.asyncIterator]: () => pieces(stream) });
   }
 
   async append(input: LanguageModelInput, options: { signal?: AbortSignal } = {}): Promise<void> {
@@ -512,5 +513,19 @@ function asDomException(error: unknown, signal: AbortSignal | undefined): unknow
       return named('AbortError');
     default:
       return named('OperationError');
+  }
+}
+
+/** What `for await` reads, where the browser's own streams do not have it (some WebKits). To break out of the loop cancels. */
+async function* pieces(stream: ReadableStream<string>): AsyncGenerator<string, void, undefined> {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel();
   }
 }

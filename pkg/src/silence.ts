@@ -13,7 +13,7 @@ const SLACK = 4;
  * Milliseconds of silence after which an end is given up, by what it does: something that lets it hear messages all the time (also:
  * nothing yet); something that was cancelled; something that cannot be cut up, such as reading a header or a long prompt.
  */
-export const PATIENCE = { inSteps: 1_500, cancelled: 5_000, atOnce: 60_000 };
+export const PATIENCE = { inSteps: 1_200, cancelled: 5_000, atOnce: 60_000 };
 
 /** What is done about silence. */
 export interface Watched {

@@ -20,6 +20,9 @@ const MARGIN: f64 = 0.97;
 
 /// The dot product of bytes with which a batch is multiplied faster here. `now` gives milliseconds. If there is no memory for
 /// the trial, or no kernel to choose, it is the one that is good everywhere.
+///
+/// The browser's optimising compiler works beside the trial, and may be done with one kernel at its end and not with the other. So it is
+/// to be asked twice: before the weights are loaded, which makes the compiler begin, and after that, which decides.
 pub fn faster_dot(now: impl Fn() -> f64) -> Dot {
     trial(now).unwrap_or(Dot::Pairs)
 }

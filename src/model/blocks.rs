@@ -300,9 +300,13 @@ impl Model {
         } = self;
         let prediction = weights.prediction.filter(|_| predict);
         let vocabulary = prediction.map_or(hyper.vocabulary, |block| block.rows);
+        let all = state.rows.is_empty() || predict;
+        if all && state.gather.swap_whole(&mut state.logits) {
+            return;
+        }
         state.logits.resize(rows * vocabulary, 0.0);
         for (row, out) in state.logits.chunks_exact_mut(vocabulary).enumerate() {
-            if state.rows.is_empty() || predict {
+            if all {
                 state.gather.copy_row(row, out);
                 continue;
             }

@@ -60,6 +60,17 @@ impl Gather {
             .map(move |(slice, width)| &slice[row * width..][..*width])
     }
 
+    /// On a single shard: gives the activation away for `out`, whose memory the next one takes. Says whether it did.
+    pub fn swap_whole(&mut self, out: &mut Vec<f32>) -> bool {
+        match self.slices.as_mut_slice() {
+            [whole] => {
+                std::mem::swap(whole, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Copies row `row` into `out`, which has its full width.
     pub fn copy_row(&self, row: usize, out: &mut [f32]) {
         let mut at = 0;

@@ -123,6 +123,11 @@ impl Model {
         self.state.form.unwrap_or(Form::of_this_build())
     }
 
+    /// From the next batch on: see [`Options::activations`].
+    pub fn use_form(&mut self, form: Option<Form>) {
+        self.state.form = form;
+    }
+
     /// Checks the file against its architecture and allocates this shard's weights and buffers. Then
     /// [`Weights::load_step`] brings the weights in.
     pub fn new(gguf: &Gguf, options: &Options) -> Result<Model> {

@@ -65,17 +65,22 @@ impl Info {
             block_count: model.hyper.block_count,
             kv_type: cache.kind().name(),
             predicts: model.weights.prediction.is_some(),
-            kernel: match model.form() {
-                Form::F32 => "f32",
-                Form::I8(Dot::Pairs) => "i8x2",
-                Form::I8(Dot::Fours) | Form::Planes => "i8x4",
-                Form::I16 => "i16",
-            },
+            kernel: kernel(model),
             defaults: None,
             weight_bytes: model.weights.bytes(),
             kv_bytes: cache.capacity() as u64 * cache.bytes_per_token() as u64,
             buffer_bytes: model.state.buffer_bytes() as u64,
         }
+    }
+}
+
+/// See [`Info::kernel`].
+pub(super) fn kernel(model: &Model) -> &'static str {
+    match model.form() {
+        Form::F32 => "f32",
+        Form::I8(Dot::Pairs) => "i8x2",
+        Form::I8(Dot::Fours) | Form::Planes => "i8x4",
+        Form::I16 => "i16",
     }
 }
 

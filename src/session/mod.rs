@@ -33,6 +33,7 @@ use std::sync::Arc;
 use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
+use crate::kernels::Form;
 use crate::model::{Exchange, Forward, Model, Options, Step};
 use crate::source::ByteSource;
 use crate::tokenizer::Tokenizer;
@@ -120,6 +121,12 @@ impl Session {
             self.scratch = Vec::new();
         }
         Ok(done)
+    }
+
+    /// From the next request on: see [`Options::activations`]. Either dot product gives the same bits.
+    pub fn use_form(&mut self, form: Option<Form>) {
+        self.model.use_form(form);
+        self.info.kernel = info::kernel(&self.model);
     }
 
     /// The model.
