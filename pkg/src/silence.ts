@@ -6,8 +6,8 @@ const LOOK_MS = 100;
 const MOST_MS = 1_000;
 /** Silence after which the other end is asked for a sign of life. */
 const ASK_MS = 400;
-/** Where everything is slow, for whatever reason, steps may take so many times the longest that was seen before. */
-const SLACK = 4;
+/** Where everything is slow, for whatever reason, an answer may take so many times as long as the longest that was seen before. */
+const SLACK = 3;
 
 /**
  * Milliseconds of silence after which an end is given up, by what it does: something that lets it hear messages all the time (also:
@@ -32,6 +32,7 @@ export class Silence {
   /** Milliseconds since its last word. Nothing before the first: a worker may still be on its way here. */
   #silent: number | undefined;
   #lookedAt = 0;
+  /** How long an answer took at most, from the time at which it was asked for. */
   #longest = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -57,7 +58,7 @@ export class Silence {
 
   /** The other end said something. */
   heard(): void {
-    if (this.#watched.patience() === PATIENCE.inSteps) this.#longest = Math.max(this.#longest, this.#silent ?? 0);
+    if (this.#watched.patience() === PATIENCE.inSteps) this.#longest = Math.max(this.#longest, (this.#silent ?? 0) - ASK_MS);
     this.#silent = 0;
   }
 

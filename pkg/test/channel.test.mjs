@@ -170,13 +170,13 @@ test('nobody looks before the first word, nor when there is nothing to wait for'
   assert.deepEqual(seen(), { asked: 1, lost: 0 });
 });
 
-test('where steps take long, they may take long', (t) => {
+test('where answers take long, they may take long', (t) => {
   const { silence, seen, looks } = watched(t);
   silence.begin();
   silence.heard();
-  looks(12);
+  looks(12); // asked at the fourth, it answers at the twelfth
   silence.heard();
-  looks(4 * 12);
+  looks(3 * 8);
   assert.equal(seen().lost, 0);
   looks(1);
   assert.equal(seen().lost, 1);
