@@ -173,9 +173,10 @@ fn rows_come_back_bit_for_bit() {
 fn a_batch_gives_the_bits_of_its_vectors() {
     let mut random = Random::new(3);
     for ty in Type::ALL {
-        for cols in [columns(ty)[1], 512, MAX_COLS] {
-            let case = Case::new(ty, 21, cols, &mut random);
-            let matrix = case.matrix(0, 21);
+        // A hundred rows are enough to be read in several streams, with some left over.
+        for (rows, cols) in [(21, columns(ty)[1]), (101, 512), (21, MAX_COLS)] {
+            let case = Case::new(ty, rows, cols, &mut random);
+            let matrix = case.matrix(0, rows);
             let x = vectors(130, cols, &mut random);
             for &form in matrix.forms() {
                 let alone = |x| product_as(&matrix, std::slice::from_ref(x), form)[0].clone();
