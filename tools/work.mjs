@@ -13,6 +13,7 @@ const HELP = `work.mjs --model FILE [options]: what structured work costs, in on
 
   --model FILE    a GGUF file with a chat template. Random weights will do: the work is the same, the text is noise
   --rounds N      receipts with and without a schema, in turns (3); 0 leaves this part out
+  --only WHICH    of those, only where their beginning is "known", or where each is "alone"
   --extracts N    receipts by extract, one by one and all of them together (8); 0 leaves this part out
   --texts N       short texts into 5 classes (1000); 0 leaves this part out
   --wllama DIR    a folder with node_modules/@wllama/wllama, to compare with; without it, that is left out
@@ -27,6 +28,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string' },
     rounds: { type: 'string', default: '3' },
+    only: { type: 'string' },
     extracts: { type: 'string', default: '8' },
     texts: { type: 'string', default: '1000' },
     wllama: { type: 'string' },
@@ -112,7 +114,9 @@ async function fanlight({ page, timed }, url, texts) {
     Object.assign(globalThis, { model });
   }, url);
 
-  const about = `Read the text and write down what it says as JSON.\nThe JSON follows this schema: ${JSON.stringify(SCHEMA)}`;
+  // As `extract` asks.
+  const { outline } = await import(/** @type {any} */ (path.join(ROOT, 'pkg/dist/outline.js')));
+  const about = `Read the text and write down what it says as JSON.\n${outline(SCHEMA)}`;
   const ask = (/** @type {string} */ begin, /** @type {string} */ content, /** @type {object} */ more) =>
     timed((/** @type {any} */ request) => /** @type {any} */ (globalThis).model.chat.completions.create(request), {
       messages: [
@@ -125,6 +129,7 @@ async function fanlight({ page, timed }, url, texts) {
   const response_format = { type: 'json_schema', json_schema: { name: 'receipt', schema: SCHEMA } };
   if (values.rounds !== '0') await ask('', 'N/A', { max_tokens: 16, ignore_eos: true }); // computes the shared beginning, and warms the browser's compiler
   for (const known of values.rounds === '0' ? [] : [true, false]) {
+    if (values.only && values.only !== (known ? 'known' : 'alone')) continue;
     /** @type {number[]} */
     const ratios = [];
     for (let round = 0; round < Number(values.rounds); round++) {

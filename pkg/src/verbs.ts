@@ -3,6 +3,7 @@
 import type { GenerateRequest, OutputEvent } from './engine.js';
 import { aborted, FanlightError, fromRecord, invalidArgument } from './errors.js';
 import type { ChatMessage } from './openai.js';
+import { outline } from './outline.js';
 import { checkDepth, checkSignal, flag, known, localTime, number } from './params.js';
 import { type BatchProgress, Results } from './results.js';
 import type { Answering } from './session.js';
@@ -170,7 +171,7 @@ export function extract<T>(model: Verbs, texts: readonly string[], schema: unkno
     text,
     answer: JSON.stringify(value),
   }));
-  const about = `${instruction}\nThe JSON follows this schema: ${JSON.stringify(schema)}`;
+  const about = `${instruction}\n${outline(schema)}`;
   const shared = { model, options, truncate: flag(options, 'truncate') ?? false };
   const request = { constraint: { schema }, ...(maxTokens !== undefined && { maxTokens }) };
   return batch(texts, options, (contents, signal) =>
