@@ -249,8 +249,11 @@ function lost(peer: number): FanlightError {
 interface Slice {
   readonly epoch: number;
   readonly sequence: number;
-  readonly bytes: ArrayBuffer;
+  /** What was sent: both numbers (32 bits each, so that nothing but memory has to cross), then the slice itself. */
+  readonly buffer: ArrayBuffer;
 }
+
+const HEAD = 8;
 
 /** How far are you? Or the answer: this request, and so many slices of it are sent. */
 interface Sign {
@@ -272,7 +275,35 @@ const LOOK_MS = 100;
 /** Looks before a shard is asked for a sign of life. */
 const PATIENCE = 4;
 
+/**
+ * Memory that came with a slice is sent on with the next one of its size: slices of a prompt are up to a megabyte, and new memory of that
+ * size costs as much as the copy.
+ */
+class Spare {
+  readonly #bySize = new Map<number, ArrayBuffer[]>();
+
+  keep(buffer: ArrayBuffer): void {
+    const same = this.#bySize.get(buffer.byteLength);
+    if (!same) {
+      if (this.#bySize.size === SIZES) this.#bySize.clear(); // of a batch that was another length
+      this.#bySize.set(buffer.byteLength, [buffer]);
+    } else if (same.length < EACH) {
+      same.push(buffer);
+    }
+  }
+
+  take(byteLength: number): ArrayBuffer {
+    return this.#bySize.get(byteLength)?.pop() ?? new ArrayBuffer(byteLength);
+  }
+}
+
+/** Slices of a layer have four lengths at most; those of a batch of one token and of a long one are kept. */
+const SIZES = 8;
+/** Shards may be one exchange apart. */
+const EACH = 4;
+
 class MessageExchange implements Exchange {
+  readonly #spare = new Spare();
   readonly #shard: number;
   readonly #peers: readonly Peer[];
   #epoch = 0;
@@ -285,11 +316,12 @@ class MessageExchange implements Exchange {
     this.#shard = shard;
     this.#peers = ports.flatMap((port, peer) => (port ? [{ shard: peer, port, queue: [], looks: 0 }] : []));
     for (const peer of this.#peers) {
-      peer.port.onmessage = ({ data }: MessageEvent<Slice | Sign>) => {
+      peer.port.onmessage = ({ data }: MessageEvent<ArrayBuffer | Sign>) => {
         peer.looks = 0;
         if ('ask' in data) return this.#answer(peer, data);
-        if (data.epoch < this.#epoch) return;
-        peer.queue.push(data);
+        const [epoch = 0, sequence = 0] = new Uint32Array(data, 0, 2);
+        if (epoch < this.#epoch) return;
+        peer.queue.push({ epoch, sequence, buffer: data });
         this.#waiting?.arrived();
       };
     }
@@ -329,9 +361,11 @@ class MessageExchange implements Exchange {
     const sequence = this.#sequence++;
     const receivers = this.#peers.filter((peer) => sends(kind, this.#shard, peer.shard));
     for (const { port } of receivers) {
-      const bytes = sliceOf(engine, memory, this.#shard).slice().buffer;
-      const slice: Slice = { epoch: this.#epoch, sequence, bytes };
-      port.postMessage(slice, [bytes]);
+      const bytes = sliceOf(engine, memory, this.#shard);
+      const buffer = this.#spare.take(HEAD + bytes.length);
+      new Uint32Array(buffer, 0, 2).set([this.#epoch, sequence]);
+      new Uint8Array(buffer, HEAD).set(bytes);
+      port.postMessage(buffer, [buffer]);
     }
     const senders = this.#peers.filter((peer) => sends(kind, peer.shard, this.#shard));
     const missing = () => senders.filter((peer) => peer.queue.length === 0);
@@ -343,10 +377,11 @@ class MessageExchange implements Exchange {
 
   #take(peer: Peer, sequence: number, into: Uint8Array): void {
     const slice = peer.queue.shift();
-    if (slice?.sequence !== sequence || slice.bytes.byteLength !== into.length) {
+    if (slice?.sequence !== sequence || slice.buffer.byteLength !== HEAD + into.length) {
       throw new FanlightError('worker-crashed', `Shard ${peer.shard} is out of step with shard ${this.#shard}.`);
     }
-    into.set(new Uint8Array(slice.bytes));
+    into.set(new Uint8Array(slice.buffer, HEAD));
+    this.#spare.keep(slice.buffer);
   }
 
   #wait(missing: () => Peer[], first: boolean): Promise<void> {
