@@ -2,8 +2,10 @@
 
 /** Time between two looks, where the browser lets a page look so often: in a hidden one it may be a second. */
 const LOOK_MS = 100;
-/** More than this is not counted between two looks: a page that slept, or was held up itself, has not waited. */
-const MOST_MS = 1_000;
+/** More than this is not counted between two looks: a page that is held up itself has not waited, nor has one that slept. */
+const MOST_MS = 250;
+/** The same in a hidden page, where a second between two looks is usual. */
+const MOST_HIDDEN_MS = 1_000;
 /** Silence after which the other end is asked for a sign of life. */
 const ASK_MS = 400;
 /** Where everything is slow, for whatever reason, an answer may take so many times as long as the longest that was seen before. */
@@ -25,10 +27,14 @@ export interface Watched {
   lost(): void;
 }
 
+/** Whether nobody sees the page. In a worker there is none to be seen. */
+const isHidden = () => (globalThis as { document?: { readonly hidden: boolean } }).document?.hidden ?? false;
+
 /** Looks while there is something to wait for. */
 export class Silence {
   readonly #watched: Watched;
   readonly #now: () => number;
+  readonly #hidden: () => boolean;
   /** Milliseconds since its last word. Nothing before the first: a worker may still be on its way here. */
   #silent: number | undefined;
   #lookedAt = 0;
@@ -36,10 +42,11 @@ export class Silence {
   #longest = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `now`: a clock in milliseconds. Tests bring their own. */
-  constructor(watched: Watched, now = () => performance.now()) {
+  /** `now`: a clock in milliseconds; `hidden`: whether nobody sees the page. Tests bring their own. */
+  constructor(watched: Watched, now = () => performance.now(), hidden = isHidden) {
     this.#watched = watched;
     this.#now = now;
+    this.#hidden = hidden;
   }
 
   /** There is something to wait for. */
@@ -64,7 +71,7 @@ export class Silence {
 
   #look(): void {
     const now = this.#now();
-    const passed = Math.min(now - this.#lookedAt, MOST_MS);
+    const passed = Math.min(now - this.#lookedAt, this.#hidden() ? MOST_HIDDEN_MS : MOST_MS);
     this.#lookedAt = now;
     if (this.#silent === undefined) return;
     const before = this.#silent;

@@ -109,8 +109,9 @@ function clock(t) {
  * A watch over an end that answers when `answers` says so.
  * @param {import('node:test').TestContext} t
  * @param {(asked: number) => boolean} answers
+ * @param {boolean} hidden
  */
-function watched(t, answers = () => false) {
+function watched(t, answers = () => false, hidden = false) {
   const { now, looks } = clock(t);
   let asked = 0;
   let lost = 0;
@@ -119,7 +120,7 @@ function watched(t, answers = () => false) {
     ask: () => void (answers(++asked) && silence.heard()),
     lost: () => (lost += 1),
   };
-  const silence = new Silence(what, now);
+  const silence = new Silence(what, now, () => hidden);
   return { silence, seen: () => ({ asked, lost }), looks };
 }
 
@@ -137,8 +138,8 @@ test('a silent end is asked, and then given up once', (t) => {
   assert.deepEqual(seen(), { asked: 1, lost: 1 });
 });
 
-test('a page that may look once a second gives it up after two, and one that slept has not waited', (t) => {
-  const { silence, seen, looks } = watched(t);
+test('a hidden page, which may look once a second, gives it up after two; one that slept has not waited', (t) => {
+  const { silence, seen, looks } = watched(t, () => false, true);
   silence.begin();
   silence.heard();
   looks(1, 1000);
@@ -148,6 +149,16 @@ test('a page that may look once a second gives it up after two, and one that sle
   silence.begin();
   looks(1, 3_600_000);
   assert.deepEqual(seen(), { asked: 2, lost: 1 });
+});
+
+test('a page that is held up itself has not waited so long', (t) => {
+  const { silence, seen, looks } = watched(t);
+  silence.begin();
+  silence.heard();
+  looks(1, 5_000);
+  assert.deepEqual(seen(), { asked: 0, lost: 0 });
+  looks(1, 5_000);
+  assert.deepEqual(seen(), { asked: 1, lost: 0 });
 });
 
 test('an end that answers is waited for, however long it takes', (t) => {
