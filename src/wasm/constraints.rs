@@ -70,7 +70,7 @@ pub struct Constraints(Local<Asked>);
 #[wasm_bindgen]
 impl Constraints {
     /// Of the model with these tokens. A worker makes one. This is where all is made that is made once: the vocabulary, and a first
-    /// schema, so that the browser has compiled what compiles schemas before one is waited for (70 ms for 2 KB instead of 8 to 28).
+    /// schema, so that the browser has met most of what compiles schemas before one is waited for: see SPEED.md, "Structured work".
     #[wasm_bindgen(constructor)]
     pub fn new(words: Words) -> Constraints {
         WORDS.set(Some(words));
