@@ -262,3 +262,37 @@ fn an_end_is_near_wherever_the_text_stands() {
     }
     assert!(constraint.is_complete() || constraint.may_end());
 }
+
+/// Where standards and validators do not agree, only what both take comes out.
+#[test]
+fn formats_are_what_validators_take() {
+    let words = Words::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models/tiny-chat-q8_0.gguf"));
+    for (format, good, bad) in [
+        (
+            "uri",
+            &[
+                "https://a.example/b?c#d",
+                "mailto:a@b.example",
+                "urn:a:b",
+                "file:///etc",
+                "a:/",
+            ][..],
+            &["abc:", "abc:?a", "abc:#a", "abc", "//a.example"][..],
+        ),
+        ("email", &["a@b.example"], &["a@b", "a@"]),
+    ] {
+        let grammar = Grammar::json(json!({"type": "string", "format": format}));
+        for text in good {
+            assert!(
+                words.writes(&grammar, &json!(text).to_string()).unwrap(),
+                "{text}"
+            );
+        }
+        for text in bad {
+            assert!(
+                !words.writes(&grammar, &json!(text).to_string()).unwrap(),
+                "{text}"
+            );
+        }
+    }
+}

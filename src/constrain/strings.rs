@@ -40,11 +40,14 @@ pub(super) fn tighten(schema: &mut Map<String, Value>) {
     /// At least two names with a dot between them: what validators ask for, and what every address has.
     const MAIL: &str =
         "@[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)+$";
+    /// Something after the scheme: the standard allows `a:`, validators do not.
+    const URI: &str = "^[^:]*:[^?#]";
     let more = match schema.get("format").and_then(Value::as_str) {
         Some("date") => json!([{"pattern": DATE}]),
         Some("time") => json!([{"pattern": format!("^{TIME}")}]),
         Some("date-time") => json!([{"pattern": DATE}, {"pattern": format!("[tT]{TIME}")}]),
         Some("email") => json!([{"pattern": MAIL}]),
+        Some("uri") => json!([{"pattern": URI}]),
         Some("hostname") => json!([{"pattern": format!("^{LABEL}(?:\\.{LABEL})*$"), "maxLength": 253}]),
         _ => return,
     };
