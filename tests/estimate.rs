@@ -10,6 +10,9 @@ use fanlight::session::{Info, Session, estimate};
 use fanlight::source::ByteSource;
 use fanlight::{Error, Kind, Result};
 
+#[path = "support/engine.rs"]
+mod engine;
+
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/www/models/tiny-chat-q8_0.gguf");
 
 /// A file of which only the beginning can be read.
@@ -67,6 +70,38 @@ fn the_header_says_what_every_shard_will_weigh() {
         assert!(read > 0);
     }
     assert!(beginning.furthest.get() < file.len() as u64 / 4);
+}
+
+/// Copies of a recurrent state are made as they are needed; the header counts them all.
+#[test]
+fn the_state_of_delta_nets_counts_with_all_that_a_chat_makes_of_it() {
+    let Some(path) = engine::shared("arch/qwen35/model-f32.gguf") else {
+        return;
+    };
+    for shards in 1..=3 {
+        let mut engine = engine::Engine::load(&path, shards, Options::default()).unwrap();
+        let of = |engine: &engine::Engine| -> Vec<usize> {
+            let states = engine.0.iter().map(|shard| &shard.model().state.seats.own);
+            states.map(|own| own.recurrent.bytes()).collect()
+        };
+        let fresh = of(&engine);
+        // Two prompts that part late, and an answer that repeats itself: a copy where they part, one on the way, and drafts.
+        for last in [3, 4] {
+            let prompt: Vec<u32> = (0..120).map(|i| i * 23 % 500).chain([last; 40]).collect();
+            let request = engine::request(serde_json::json!({
+                "promptTokens": prompt, "maxTokens": 60, "ignoreEnd": true,
+                "sampling": { "temperature": 0, "logit_bias": { "30": 1000.0 } }
+            }));
+            assert!(engine.run(request, engine::never).unwrap().drafted > 0);
+        }
+        let parts = fresh.iter().zip(of(&engine)).zip(&engine.0);
+        for ((fresh, now), shard) in parts {
+            assert_eq!(now, 3 * fresh, "{shards} shards");
+            let state = &shard.model().state;
+            let counted = shard.info().buffer_bytes - state.buffer_bytes() as u64;
+            assert!(counted >= now as u64, "{shards} shards: {now}, {counted}");
+        }
+    }
 }
 
 #[test]

@@ -239,6 +239,8 @@ impl Model {
             ..
         } = self;
         let linear = Linear { matrix, bias: None };
+        // Into the memory of the last logits, and back with it: or both would grow to that of a draft.
+        state.gather.swap_whole(&mut state.logits);
         state.gather.begin(tokens.len(), |s| shard.rows(vocabulary, s));
         let width = state.gather.width(shard.index);
         multiply(

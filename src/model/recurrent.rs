@@ -177,6 +177,18 @@ impl Recurrent {
         self.state_bytes() + copies.sum::<usize>()
     }
 
+    /// Bytes that the state, its copies and a draft can have at most.
+    pub fn most_bytes(&self) -> usize {
+        let Shape {
+            head_length: length,
+            keys,
+            values,
+        } = self.shape;
+        let inputs = (WINDOW + MAX_DRAFT_BATCH) * self.shape.channels();
+        let draft = inputs + MAX_DRAFT_BATCH * (keys * length + values * (1 + length));
+        (1 + SLOTS) * self.state_bytes() + 4 * draft * self.layers.len()
+    }
+
     /// Bytes of the state alone.
     pub(super) fn state_bytes(&self) -> usize {
         bytes_of(&self.layers)

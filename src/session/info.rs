@@ -46,13 +46,14 @@ pub struct Info {
     pub weight_bytes: u64,
     /// Bytes of this shard's KV cache when the context is full.
     pub kv_bytes: u64,
-    /// Bytes of this shard's buffers.
+    /// Bytes of this shard's buffers, and of the state of recurrent layers with its copies.
     pub buffer_bytes: u64,
 }
 
 impl Info {
     pub(super) fn new(gguf: &Gguf, model: &Model) -> Info {
-        let cache = &model.state.seats.own.cache;
+        let own = &model.state.seats.own;
+        let cache = &own.cache;
         Info {
             architecture: model.hyper.architecture.to_string(),
             name: model.hyper.name.clone(),
@@ -69,7 +70,7 @@ impl Info {
             defaults: None,
             weight_bytes: model.weights.bytes(),
             kv_bytes: cache.capacity() as u64 * cache.bytes_per_token() as u64,
-            buffer_bytes: model.state.buffer_bytes() as u64,
+            buffer_bytes: (model.state.buffer_bytes() + own.recurrent.most_bytes()) as u64,
         }
     }
 }
