@@ -42,7 +42,7 @@ clippy:
 	@$(STEP) "Running clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
 
 wasm: node_modules/.package-lock.json ## build pkg/wasm/simd128 and pkg/wasm/relaxed
-	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs $(ARGS)
+	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs $(if $(filter wasm,$(MAKECMDGOALS)),$(ARGS))
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@$(STEP) "Installing the development tools from npm" npm ci --no-fund --no-audit --loglevel=error
