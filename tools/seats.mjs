@@ -74,7 +74,6 @@ async function load(url) {
     read: (/** @type {number} */ offset, /** @type {Uint8Array} */ into) => into.set(bytes.subarray(offset, offset + into.length)),
   };
   const options = { shard: 0, shards: 1, contextLength: 4096 };
-  new glue.Engine([source], options).free(); // the choice of a kernel is a better one when the browser has compiled both
   const engine = new glue.Engine([source], options);
   while (!engine.loadStep());
   Object.assign(globalThis, { engine });

@@ -276,8 +276,7 @@ const LOOK_MS = 100;
 const PATIENCE = 4;
 
 /**
- * Memory that came with a slice is sent on with the next one of its size: slices of a prompt are up to a megabyte, and new memory of that
- * size costs as much as the copy.
+ * Memory that came with a slice is sent on with the next one of its size, instead of new memory for each: see SPEED.md, "Kept".
  */
 class Spare {
   readonly #bySize = new Map<number, ArrayBuffer[]>();

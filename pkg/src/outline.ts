@@ -5,7 +5,7 @@ const SHORT = 1000;
 /** Schemas inside one another. */
 const DEEPEST = 32;
 
-/** What a prompt says of the JSON that is wanted: half as many tokens for a long schema, if all that it says can be said so. */
+/** What a prompt says of the JSON that is wanted: about half as long for a long schema, if all that it says can be said so. */
 export function outline(schema: unknown): string {
   const json = JSON.stringify(schema);
   const short = json.length > SHORT ? outlined(schema) : undefined;
