@@ -153,7 +153,7 @@ fn tokens() -> Vec<u32> {
 /// A batch at `first` that wants all its logits.
 fn batch(models: &mut [Model], tokens: &[u32], batch: Batch) -> Vec<u32> {
     drive::batch(models, tokens, batch).unwrap();
-    bits(models[0].state.logits())
+    bits(&drive::taken(&mut models[0]))
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn predictions_equal_the_oracle_on_any_number_of_shards() {
         };
         drive::forward(&mut models, &prompt, 0, LogitsFor::None).unwrap();
         drive::batch(&mut models, &prompt[1..], predict(0, LogitsFor::All)).unwrap();
-        let logits = models[0].state.logits();
+        let logits = drive::taken(&mut models[0]);
         let rows: Vec<&[f32]> = logits.chunks_exact(width).collect();
         assert_eq!(rows.len(), prompt.len() - 1);
         let mut got: Vec<f32> = rows.iter().step_by(8).copied().flatten().copied().collect();
@@ -80,7 +80,7 @@ fn predictions_equal_the_oracle_on_any_number_of_shards() {
             let best = (0..width).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
             let at = prompt.len() - 1 + step;
             drive::batch(&mut models, &[best as u32], predict(at, LogitsFor::Last)).unwrap();
-            last = models[0].state.logits().to_vec();
+            last = drive::taken(&mut models[0]);
             got.extend(&last);
         }
         assert_eq!(got.len(), want.len());

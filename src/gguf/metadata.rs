@@ -120,6 +120,16 @@ impl Metadata {
         Ok(Metadata { entries, by_key })
     }
 
+    /// Drops the arrays whose keys begin so, and their memory.
+    pub fn forget_arrays(&mut self, prefix: &str) {
+        let kept =
+            |(key, value): &(String, Value)| !(key.starts_with(prefix) && matches!(value, Value::Array(_)));
+        self.entries.retain(kept);
+        self.by_key = (0..self.entries.len() as u32).collect();
+        self.by_key
+            .sort_unstable_by(|a, b| self.entries[*a as usize].0.cmp(&self.entries[*b as usize].0));
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.entries.len()

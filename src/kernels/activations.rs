@@ -185,7 +185,8 @@ impl Sums {
     };
 }
 
-/// A batch of token vectors. The buffers are allocated once, for the largest batch and the longest vector.
+/// A batch of token vectors. The buffers are allocated once, for the largest batch and the longest vector; that of an integer form
+/// when it is first asked for, as no model asks for all.
 ///
 /// Use: [`begin`](Activations::begin), write the rows, [`prepare`](Activations::prepare) the form that each matrix asks
 /// for, multiply.
@@ -209,7 +210,6 @@ impl Activations {
         let values = max_tokens
             .checked_mul(max_cols)
             .ok_or_else(|| too_large(max_tokens, max_cols))?;
-        let supers = max_tokens * max_cols.div_ceil(256);
         let room = |_| too_large(max_tokens, max_cols);
         Ok(Activations {
             max_tokens,
@@ -217,9 +217,9 @@ impl Activations {
             tokens: 0,
             cols: 0,
             rows: filled(values, 0.0).map_err(room)?,
-            supers8: filled(supers, Super8::ZERO).map_err(room)?,
-            supers16: filled(supers, Super16::ZERO).map_err(room)?,
-            planes: filled(supers, [BlockPlanes::ZERO; 8]).map_err(room)?,
+            supers8: Vec::new(),
+            supers16: Vec::new(),
+            planes: Vec::new(),
             ready8: false,
             ready16: false,
             ready_planes: false,
@@ -263,21 +263,25 @@ impl Activations {
     /// Brings the rows into this form, unless they already are. The integer forms need whole blocks of 32 values.
     pub fn prepare(&mut self, form: Form) {
         let supers = self.tokens * self.cols.div_ceil(256);
+        let most = self.max_supers();
         match form {
             Form::F32 => {}
             Form::I8(_) if self.ready8 => {}
             Form::I16 if self.ready16 => {}
             Form::Planes if self.ready_planes => {}
             Form::I8(_) => {
+                room(&mut self.supers8, most, Super8::ZERO);
                 quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
                 self.ready8 = true;
             }
             Form::I16 => {
+                room(&mut self.supers16, most, Super16::ZERO);
                 quantise::to_i16(&self.rows, self.tokens, self.cols, &mut self.supers16[..supers]);
                 self.ready16 = true;
             }
             Form::Planes => {
                 self.prepare(Form::I16);
+                room(&mut self.planes, most, [BlockPlanes::ZERO; 8]);
                 quantise::to_planes(&self.supers16[..supers], &mut self.planes[..supers]);
                 self.ready_planes = true;
             }
@@ -294,10 +298,14 @@ impl Activations {
         self.cols
     }
 
-    /// The bytes of all buffers.
-    pub fn bytes(&self) -> usize {
-        let integers = size_of_val(&self.supers8[..]) + size_of_val(&self.supers16[..]);
-        size_of_val(&self.rows[..]) + integers + size_of_val(&self.planes[..])
+    /// The bytes of all buffers, if every form is asked for.
+    pub fn most_bytes(&self) -> usize {
+        let integers = size_of::<Super8>() + size_of::<Super16>() + size_of::<SuperPlanes>();
+        size_of_val(&self.rows[..]) + self.max_supers() * integers
+    }
+
+    fn max_supers(&self) -> usize {
+        self.max_tokens * self.max_cols.div_ceil(256)
     }
 
     /// The batch in eight bits: super-block `s` of token `t` is number `s * tokens + t`.
@@ -323,6 +331,14 @@ impl Activations {
 
     fn touch(&mut self) {
         (self.ready8, self.ready16, self.ready_planes) = (false, false, false);
+    }
+}
+
+/// Makes a buffer of `len`, if it is none yet.
+fn room<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
+    if buffer.is_empty() {
+        buffer.reserve_exact(len);
+        buffer.resize(len, value);
     }
 }
 

@@ -2,9 +2,10 @@
 //! exchange points: it reads what was gathered, and leaves this shard's slice of the next activation.
 
 use crate::kernels::{self, Form, attention, vector};
-use crate::model::Model;
 use crate::model::forward::Part;
+use crate::model::logits::Taken;
 use crate::model::weights::{Attention, FeedForward, Linear, Mixer, VectorId};
+use crate::model::{Model, carve};
 
 impl Model {
     /// This shard's rows of the embedding, for those tokens of the batch that it owns, in order. `predict`: of that of the block
@@ -99,27 +100,29 @@ impl Model {
             return;
         }
         let gated = arch.attention.gate;
-        let (q, q_rows) = match gated {
-            true => (&mut state.gated_q, 2 * q_width),
-            false => (&mut state.q, q_width),
+        let gated_width = if gated { 2 * q_width } else { 0 };
+        let widths = [q_width, k_width, v_width, gated_width];
+        let [q, k, v, gated_q] = carve(&mut state.room, widths.map(|width| tokens * width));
+        let (asked, asked_width) = match gated {
+            true => (&mut *gated_q, gated_width),
+            false => (&mut *q, q_width),
         };
         let v_form = form_of_values(weights, handles.v).or(state.form);
         for (linear, form, out, width) in [
-            (handles.q, state.form, &mut q[..tokens * q_rows], q_rows),
-            (handles.k, state.form, &mut state.k[..tokens * k_width], k_width),
-            (handles.v, v_form, &mut state.v[..tokens * v_width], v_width),
+            (handles.q, state.form, asked, asked_width),
+            (handles.k, state.form, &mut *k, k_width),
+            (handles.v, v_form, &mut *v, v_width),
         ] {
             multiply(weights, linear, form, &mut state.input, out, width);
         }
         if gated {
-            let (rows, _) = state.gated_q.split_at(tokens * q_rows);
-            let heads = state.q.chunks_exact_mut(kl).zip(rows.chunks_exact(2 * kl));
+            let heads = q.chunks_exact_mut(kl).zip(gated_q.chunks_exact(2 * kl));
             heads.for_each(|(q, joined)| q.copy_from_slice(&joined[..kl]));
         }
         let Some(rope) = state.rope.as_ref() else { return };
         for t in 0..tokens {
-            let q = &mut state.q[t * q_width..][..q_width];
-            let k = &mut state.k[t * k_width..][..k_width];
+            let q = &mut q[t * q_width..][..q_width];
+            let k = &mut k[t * k_width..][..k_width];
             if let Some((q_norm, k_norm)) = handles.head_norms {
                 for head in q.chunks_exact_mut(kl) {
                     vector::rms_norm_in_place(head, weights.vector(q_norm), hyper.rms_epsilon);
@@ -146,8 +149,8 @@ impl Model {
             };
             let (cache, first) = (&mut memory.cache, part.batch.first);
             let to = from + part.tokens;
-            let k = state.k[from * k_width..to * k_width].chunks_exact(k_width);
-            let v = state.v[from * v_width..to * v_width].chunks_exact(v_width);
+            let k = k[from * k_width..to * k_width].chunks_exact(k_width);
+            let v = v[from * v_width..to * v_width].chunks_exact(v_width);
             for (position, (k, v)) in (first..).zip(k.zip(v)) {
                 for (h, (k, v)) in k.chunks_exact(kl).zip(v.chunks_exact(vl)).enumerate() {
                     cache.put(layer, position, h, k, v);
@@ -159,14 +162,14 @@ impl Model {
                 layer,
                 shape,
                 first,
-                &state.q[from * q_width..to * q_width],
+                &q[from * q_width..to * q_width],
                 &mut out[from * heads * vl..to * heads * vl],
                 &mut state.attention,
             );
             from = to;
         }
         if gated {
-            let heads = out.chunks_exact_mut(vl).zip(state.gated_q.chunks_exact(2 * kl));
+            let heads = out.chunks_exact_mut(vl).zip(gated_q.chunks_exact(2 * kl));
             heads.for_each(|(out, joined)| vector::sigmoid_mul_in_place(out, &joined[kl..]));
         }
     }
@@ -200,7 +203,7 @@ impl Model {
             .gather
             .begin(tokens, |s| shard.rows(hyper.feed_forward_length, s));
         let width = state.gather.width(shard.index);
-        let (gate, up) = (&mut state.gate[..tokens * width], &mut state.up[..tokens * width]);
+        let [gate, up] = carve(&mut state.room, [tokens * width; 2]);
         multiply(weights, handles.gate, state.form, &mut state.input, gate, width);
         multiply(weights, handles.up, state.form, &mut state.input, up, width);
         vector::silu_mul(gate, up, state.gather.slice_mut(shard.index));
@@ -239,9 +242,9 @@ impl Model {
             ..
         } = self;
         let linear = Linear { matrix, bias: None };
-        // Into the memory of the last logits, and back with it: or both would grow to that of a draft.
-        state.gather.swap_whole(&mut state.logits);
-        state.gather.begin(tokens.len(), |s| shard.rows(vocabulary, s));
+        state
+            .gather
+            .begin_for_leader(*shard, tokens.len(), |s| shard.rows(vocabulary, s));
         let width = state.gather.width(shard.index);
         multiply(
             weights,
@@ -262,7 +265,7 @@ impl Model {
             let own = shard.rows(all, s);
             rows.partition_point(|row| *row < own.start)..rows.partition_point(|row| *row < own.end)
         };
-        self.state.gather.begin(tokens.len(), wanted);
+        self.state.gather.begin_for_leader(shard, tokens.len(), wanted);
         let rows: Vec<usize> = rows[wanted(shard.index)]
             .iter()
             .map(|row| row - own.start)
@@ -292,31 +295,14 @@ impl Model {
         }
     }
 
-    /// Joins the gathered logits, on the leader. Those that were not wanted are negative infinity.
+    /// The gathered logits of so many tokens may be looked at, on the leader.
     pub(super) fn take_logits(&mut self, rows: usize, predict: bool) {
-        let Model {
-            hyper,
-            weights,
-            state,
-            ..
-        } = self;
-        let prediction = weights.prediction.filter(|_| predict);
-        let vocabulary = prediction.map_or(hyper.vocabulary, |block| block.rows);
-        let all = state.rows.is_empty() || predict;
-        if all && state.gather.swap_whole(&mut state.logits) {
-            return;
-        }
-        state.logits.resize(rows * vocabulary, 0.0);
-        for (row, out) in state.logits.chunks_exact_mut(vocabulary).enumerate() {
-            if all {
-                state.gather.copy_row(row, out);
-                continue;
-            }
-            out.fill(f32::NEG_INFINITY);
-            for (row, value) in state.rows.iter().zip(state.gather.row(row).flatten()) {
-                out[*row] = *value;
-            }
-        }
+        let prediction = self.weights.prediction.filter(|_| predict);
+        self.state.taken = Taken {
+            rows,
+            vocabulary: prediction.map_or(self.hyper.vocabulary, |block| block.rows),
+            some: !predict,
+        };
     }
 
     /// These tokens of the residual stream, normalised, as the next matrices' input.

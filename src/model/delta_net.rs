@@ -7,7 +7,7 @@ use crate::kernels::vector;
 use crate::model::blocks::multiply;
 use crate::model::forward::Part;
 use crate::model::recurrent::{MAX_DRAFT_BATCH, Recurrent, Shape, WINDOW};
-use crate::model::{MAX_BATCH, Model, Weights, weights, zeros};
+use crate::model::{MAX_BATCH, Model, Weights, renew, weights, zeros};
 
 /// Tokens that go through a head's state together: their keys and queries fit in the first cache.
 const CHUNK: usize = MAX_DRAFT_BATCH;
@@ -15,7 +15,8 @@ const CHUNK: usize = MAX_DRAFT_BATCH;
 /// Buffers of the delta nets, allocated once.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    /// Inputs, then outputs of the convolution: `[WINDOW + MAX_BATCH, own channels]`.
+    /// Inputs, then outputs of the convolution: `[WINDOW + MAX_BATCH, own channels]`. Nothing between two layers: it is in the room
+    /// of the state, where others want it.
     inputs: Vec<f32>,
     /// Output gates: `[MAX_BATCH, own value heads * head_length]`.
     z: Vec<f32>,
@@ -31,10 +32,15 @@ pub(super) struct Buffers {
     state: Vec<f32>,
 }
 
+/// Numbers that the inputs of a layer take.
+pub(super) fn room(shape: Shape) -> usize {
+    (WINDOW + MAX_BATCH) * shape.channels()
+}
+
 impl Buffers {
     pub(super) fn new(shape: Shape) -> Result<Buffers> {
         Ok(Buffers {
-            inputs: zeros((WINDOW + MAX_BATCH) * shape.channels())?,
+            inputs: Vec::new(),
             z: zeros(MAX_BATCH * shape.values * shape.head_length)?,
             alpha: zeros(MAX_BATCH * shape.values)?,
             beta: zeros(MAX_BATCH * shape.values)?,
@@ -46,8 +52,8 @@ impl Buffers {
         })
     }
 
-    pub(super) fn all(&self) -> [&Vec<f32>; 4] {
-        [&self.inputs, &self.z, &self.alpha, &self.beta]
+    pub(super) fn all(&self) -> [&Vec<f32>; 3] {
+        [&self.z, &self.alpha, &self.beta]
     }
 }
 
@@ -84,6 +90,7 @@ impl Model {
         }
         let channels = shape.channels();
         let buffers = &mut state.delta_net;
+        std::mem::swap(&mut buffers.inputs, &mut state.room);
         let rows = &mut buffers.inputs[WINDOW * channels..(WINDOW + tokens) * channels];
         let z = &mut buffers.z[..tokens * values * length];
         let (alpha, beta) = (
@@ -124,6 +131,7 @@ impl Model {
             }
             from += part.tokens;
         }
+        std::mem::swap(&mut buffers.inputs, &mut state.room);
     }
 }
 
@@ -160,11 +168,11 @@ impl Buffers {
         let z = &buffers.z[from * values * length..];
         let (alpha, beta) = (&buffers.alpha[from * values..], &buffers.beta[from * values..]);
         if batch.draft {
-            draft.inputs.clear();
-            draft.inputs.extend_from_slice(inputs);
-            draft.keys.resize(keys * tokens * length, 0.0);
-            draft.decay.resize(values * tokens, 0.0);
-            draft.written.resize(values * tokens * length, 0.0);
+            renew(&mut draft.inputs, inputs.len());
+            draft.inputs.copy_from_slice(inputs);
+            renew(&mut draft.keys, keys * tokens * length);
+            renew(&mut draft.decay, values * tokens);
+            renew(&mut draft.written, values * tokens * length);
         }
         if let (Some(mark), Some(marked)) = (batch.mark, marked.as_mut()) {
             let window = &inputs[mark.tokens * channels..][..WINDOW * channels];

@@ -50,7 +50,7 @@ impl Buffers {
     pub(super) fn bytes(&self) -> usize {
         let floats = self.router.len() + self.shared.len() + self.gate.len() + self.up.len();
         let choices = self.choices.capacity() * size_of::<(usize, f32)>();
-        4 * floats + choices + self.input.as_ref().map_or(0, Activations::bytes)
+        4 * floats + choices + self.input.as_ref().map_or(0, Activations::most_bytes)
     }
 }
 

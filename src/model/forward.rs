@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::kernels::rope::RopeTable;
+use crate::model::logits::Taken;
 use crate::model::{MAX_BATCH, MAX_DRAFT_BATCH, Model};
 
 /// Multiply-adds after which a program pauses: a few milliseconds of work on a slow machine.
@@ -235,6 +236,7 @@ impl Forward {
             }
             from = to;
         }
+        model.state.taken = Taken::default();
         Ok(Forward {
             tokens: tokens.to_vec(),
             parts,
@@ -393,8 +395,13 @@ fn work(model: &Model, layer: usize, stage: Stage) -> u64 {
 }
 
 impl Model {
-    /// A shard's slice of the activation being exchanged: the own one is to be sent, the others are to be filled.
+    /// A shard's slice of the activation being exchanged: the own one is to be sent, the others that this shard needs are to be filled.
     pub fn exchange_slice(&mut self, shard: usize) -> &mut [f32] {
         self.state.gather.slice_mut(shard)
+    }
+
+    /// Numbers in a shard's slice, also in one that this shard does not need.
+    pub fn exchange_len(&self, shard: usize) -> usize {
+        self.state.gather.len(shard)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::{Shard, renew};
+
 /// The slices of one activation, `[rows, width of the slice]` each. On a single shard there is one slice, and it is whole.
 #[derive(Debug)]
 pub struct Gather {
@@ -29,12 +31,23 @@ impl Gather {
         }
     }
 
+    /// [`Gather::begin`], of an activation that only the leader needs: the others have memory for their own slice alone.
+    pub fn begin_for_leader(&mut self, own: Shard, rows: usize, columns: impl Fn(usize) -> Range<usize>) {
+        for s in 0..self.slices.len() {
+            if own.is_leader() || own.index == s {
+                self.begin_slice(s, rows, columns(s).len());
+            } else {
+                (self.rows[s], self.widths[s]) = (rows, columns(s).len());
+            }
+        }
+    }
+
     /// Lays out one slice.
     pub fn begin_slice(&mut self, shard: usize, rows: usize, width: usize) {
         self.widths[shard] = width;
         self.rows[shard] = rows;
         // Grows to the largest activation ever seen, then never again.
-        self.slices[shard].resize(rows * width, 0.0);
+        renew(&mut self.slices[shard], rows * width);
     }
 
     /// A shard's slice, `[rows, width]`.
@@ -45,6 +58,11 @@ impl Gather {
     /// A shard's slice, `[rows, width]`.
     pub fn slice(&self, shard: usize) -> &[f32] {
         &self.slices[shard]
+    }
+
+    /// Numbers in a shard's slice, here or where it comes from.
+    pub fn len(&self, shard: usize) -> usize {
+        self.rows[shard] * self.widths[shard]
     }
 
     /// Width of a shard's slice.
@@ -60,14 +78,11 @@ impl Gather {
             .map(move |(slice, width)| &slice[row * width..][..*width])
     }
 
-    /// On a single shard: gives the activation away for `out`, whose memory the next one takes. Says whether it did.
-    pub fn swap_whole(&mut self, out: &mut Vec<f32>) -> bool {
-        match self.slices.as_mut_slice() {
-            [whole] => {
-                std::mem::swap(whole, out);
-                true
-            }
-            _ => false,
+    /// Row `row` where it lies, on a single shard.
+    pub fn whole_row(&self, row: usize) -> Option<&[f32]> {
+        match (self.slices.as_slice(), self.widths.as_slice()) {
+            ([whole], [width]) => Some(&whole[row * width..][..*width]),
+            _ => None,
         }
     }
 

@@ -10,6 +10,7 @@ mod experts;
 pub mod forward;
 mod gather;
 pub mod hyper;
+mod logits;
 mod memory;
 mod plan;
 mod prediction;
@@ -20,6 +21,7 @@ mod weights;
 
 pub use forward::{Batch, Exchange, Forward, LogitsFor, Mark, Part, Step};
 pub use hyper::Hyper;
+pub use logits::Logits;
 pub use memory::{MAX_SEATS, Memory, Seats};
 pub use recurrent::{MAX_DRAFT_BATCH, Recurrent};
 pub use saved::{Loaded, Saving};
@@ -94,23 +96,18 @@ pub struct State {
     input: Activations,
     /// See [`Options::activations`].
     form: Option<Form>,
-    /// Own queries, keys, values: `[MAX_BATCH, own heads * length]`.
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    /// Own queries and their gates, head by head: `[MAX_BATCH, 2 * own heads * length]`.
-    gated_q: Vec<f32>,
+    /// For whichever half of a layer is computed; each [carves](carve) its own buffers out of it.
+    room: Vec<f32>,
     delta_net: delta_net::Buffers,
     experts: experts::Buffers,
-    /// Own rows of gate and up: `[MAX_BATCH, own rows]`.
-    gate: Vec<f32>,
-    up: Vec<f32>,
     gather: Gather,
     /// `None` until the weights that it may depend on are loaded.
     rope: Option<RopeTable>,
     attention: attention::Scratch,
-    /// Logits asked for: `[positions, vocabulary]`; on the leader only.
-    logits: Vec<f32>,
+    /// The logits that were asked for, which lie where they were gathered; on the leader only.
+    taken: logits::Taken,
+    /// One row of them.
+    joined: Vec<f32>,
     /// The tokens whose logits are wanted, ascending; empty for all.
     rows: Vec<usize>,
     /// Final vectors asked for: `[tokens, embedding]`; on the leader only.
@@ -191,25 +188,25 @@ impl State {
         let buffer = |width: usize| zeros(MAX_BATCH * width);
         let recurrent = Recurrent::new(hyper, shard)?;
         let q_width = heads * hyper.group() * kl;
+        let gated_width = if arch.attention.gate { 2 * q_width } else { 0 };
+        let attention_width = q_width + gated_width + heads * (kl + vl);
+        let ff_width = if hyper.experts.is_some() { 0 } else { 2 * ff };
+        let room = (MAX_BATCH * attention_width.max(ff_width)).max(delta_net::room(recurrent.shape()));
         let cache = KvCache::new(kv_type, attention_layers, heads, kl, vl, capacity);
         Ok(State {
             x: buffer(width)?,
             kept: buffer(if predicts { width } else { 0 })?,
             input: Activations::new(MAX_BATCH, widest)?,
             form: None,
-            q: buffer(q_width)?,
-            gated_q: buffer(if arch.attention.gate { 2 * q_width } else { 0 })?,
+            room: zeros(room)?,
             delta_net: delta_net::Buffers::new(recurrent.shape())?,
             experts: experts::Buffers::new(hyper, shard)?,
-            k: buffer(heads * kl)?,
-            v: buffer(heads * vl)?,
-            gate: buffer(ff)?,
-            up: buffer(ff)?,
             seats: Seats::new(Memory { cache, recurrent }),
             gather: Gather::new(shard.count),
             rope: None,
             attention: attention::Scratch::default(),
-            logits: Vec::new(),
+            taken: logits::Taken::default(),
+            joined: Vec::new(),
             rows: Vec::new(),
             vectors: Vec::new(),
         })
@@ -217,18 +214,9 @@ impl State {
 
     /// Bytes of the buffers, without the KV cache; those that grow with use are not in it.
     pub fn buffer_bytes(&self) -> usize {
-        let own = [
-            &self.x,
-            &self.kept,
-            &self.q,
-            &self.k,
-            &self.v,
-            &self.gated_q,
-            &self.gate,
-            &self.up,
-        ];
-        let floats = own.into_iter().chain(self.delta_net.all());
-        floats.map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.bytes() + self.experts.bytes()
+        let own = [&self.x, &self.kept, &self.room].into_iter();
+        let floats = own.chain(self.delta_net.all());
+        floats.map(|buffer| buffer.len() * 4).sum::<usize>() + self.input.most_bytes() + self.experts.bytes()
     }
 
     /// What the output matrix would be applied to, of the tokens of the last forward pass that asked for it:
@@ -244,10 +232,29 @@ impl State {
         self.rows.extend(rows.map(|id| id as usize));
     }
 
-    /// Logits of the last forward pass that asked for some: `[positions, vocabulary]`, on the leader.
-    pub fn logits(&self) -> &[f32] {
-        &self.logits
+    /// Logits of the last forward pass if it asked for some, on the leader. The next one takes their memory.
+    pub fn logits(&mut self) -> Logits<'_> {
+        Logits::new(&self.gather, self.taken, &self.rows, &mut self.joined)
     }
+}
+
+/// The first numbers of `room` as buffers of these lengths, with anything in them.
+fn carve<const N: usize>(room: &mut [f32], lengths: [usize; N]) -> [&mut [f32]; N] {
+    let mut rest = room;
+    lengths.map(|length| {
+        let (buffer, others) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = others;
+        buffer
+    })
+}
+
+/// Makes a buffer this long, with any numbers in it. One that grows is given back first: both would be in memory otherwise.
+fn renew(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.capacity() < len {
+        *buffer = Vec::new();
+        buffer.reserve_exact(len);
+    }
+    buffer.resize(len, 0.0);
 }
 
 /// A buffer of zeros, or the error that there is no memory for it.

@@ -267,6 +267,7 @@ impl Weights {
                 Target::Vector(..) => left,
             };
             let fits = (budget / row_bytes / granule * granule).max(granule).min(left);
+            scratch.reserve_exact((fits * row_bytes).saturating_sub(scratch.len()));
             scratch.resize(fits * row_bytes, 0);
             let source = parts
                 .get(next.tensor.part)

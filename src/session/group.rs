@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 use crate::kernels::cache::PAGE;
-use crate::model::{LogitsFor, MAX_BATCH, MAX_DRAFT_BATCH, MAX_SEATS, Model, Part};
+use crate::model::{Logits, LogitsFor, MAX_BATCH, MAX_DRAFT_BATCH, MAX_SEATS, Model, Part};
 use crate::session::leader::{Asked, Leader};
 use crate::session::packet::{self, Packet};
 use crate::session::request::{Output, Request};
-use crate::session::sequence::{Common, Sequence};
+use crate::session::sequence::Sequence;
 use crate::session::timeline::Timeline;
+use crate::tokenizer::Tokenizer;
 
 /// Most tokens of a batch that have logits: as many as the longest draft.
 const MOST_LOGITS: usize = MAX_DRAFT_BATCH;
@@ -299,18 +300,23 @@ impl Group {
         any
     }
 
-    /// Takes the logits of the batch, `[tokens that want some, vocabulary]`. What is finished goes to `outputs`.
-    pub(super) fn sample(&mut self, common: &Common, logits: &[f32], outputs: &mut VecDeque<Output>) {
+    /// Takes the logits of the batch, those of all tokens that want some. What is finished goes to `outputs`.
+    pub(super) fn sample(
+        &mut self,
+        tokenizer: &Tokenizer,
+        mut logits: Logits,
+        outputs: &mut VecDeque<Output>,
+    ) {
         let mut from = 0;
         for flight in &self.flight {
-            let to = from + flight.rows * common.sizes.logits;
-            let own = logits.get(from..to).unwrap_or_default();
+            let to = from + flight.rows;
+            let own = logits.part(from..to);
             from = to;
             let Some(text) = self.seats[flight.seat].as_mut().filter(|_| flight.complete) else {
                 continue;
             };
             let index = text.index;
-            match text.sequence.sample(common, own) {
+            match text.sequence.sample(tokenizer, own) {
                 Ok(()) if !text.sequence.is_finished() => continue,
                 Ok(()) => outputs.push_back(of(index, text.sequence.take_output())),
                 Err(error) => outputs.push_back(failed(index, error)),

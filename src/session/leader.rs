@@ -10,7 +10,7 @@ use crate::chat::{ChatTemplate, StopMatcher};
 use crate::constrain::Constraints;
 use crate::error::{Error, Kind, Result};
 use crate::gguf::Gguf;
-use crate::model::{MAX_BATCH, Model};
+use crate::model::{Logits, MAX_BATCH, Model};
 use crate::sample::Sampler;
 use crate::session::answer::{Answer, ThinkingBudget};
 use crate::session::defaults::{Defaults, Proposal};
@@ -21,12 +21,12 @@ use crate::session::pooling::{Pool, Pooling};
 use crate::session::prediction::Prediction;
 use crate::session::request::{Output, Request, invalid};
 use crate::session::scoring::Scoring;
-use crate::session::sequence::{Common, Prepared, Sequence, Sizes, Work};
+use crate::session::sequence::{Prepared, Sequence, Sizes, Work};
 use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::Tokenizer;
 use prompt::{ChatReply, control_spellings, markup_tokens, spelling};
 
-/// Most logits computed at a time: 8 MB, of which two copies exist. Eight tokens of the largest vocabularies.
+/// Most logits of a draft: 8 MB. Eight tokens of the largest vocabularies.
 const DRAFT_LOGITS: usize = 1 << 21;
 
 /// What only shard 0 has.
@@ -65,8 +65,8 @@ pub(super) struct Asked {
 }
 
 impl Leader {
-    pub(super) fn new(gguf: &Gguf, model: &Model) -> Result<Leader> {
-        let tokenizer = Arc::new(Tokenizer::from_metadata(&gguf.metadata)?);
+    pub(super) fn new(tokenizer: Tokenizer, gguf: &Gguf, model: &Model) -> Result<Leader> {
+        let tokenizer = Arc::new(tokenizer);
         if tokenizer.len() > model.hyper.vocabulary {
             return Err(Error::new(
                 Kind::MalformedFile,
@@ -315,21 +315,17 @@ impl Leader {
 
     /// Whether the batch that is done was one of the block that predicts further tokens, which only guesses for a request that is
     /// alone. `logits`: those of its last token, if it was to bring a guess.
-    pub(super) fn predicted(&mut self, logits: &[f32]) -> bool {
+    pub(super) fn predicted(&mut self, logits: Logits) -> bool {
         self.group.is_none() && self.main.predicted(logits)
     }
 
-    /// Takes the logits of a batch, `[tokens that want some, vocabulary]`.
-    pub(super) fn sample(&mut self, logits: &[f32]) -> Result<()> {
-        let common = Common {
-            tokenizer: &self.tokenizer,
-            sizes: self.sizes,
-        };
+    /// Takes the logits of a batch, those of all tokens that want some.
+    pub(super) fn sample(&mut self, logits: Logits) -> Result<()> {
         if let Some(group) = self.group.as_mut() {
-            group.sample(&common, logits, &mut self.outputs);
+            group.sample(&self.tokenizer, logits, &mut self.outputs);
             return Ok(());
         }
-        self.main.sample(&common, logits)?;
+        self.main.sample(&self.tokenizer, logits)?;
         if self.main.has_output() {
             self.outputs.push_back(self.main.take_output());
         }

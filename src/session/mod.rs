@@ -94,13 +94,17 @@ impl Session {
     /// Reads the header of the model in `parts` (one source per file) and allocates this shard. Then call
     /// [`Session::load_step`] until it returns true.
     pub fn open(parts: &[&dyn ByteSource], options: &Options) -> Result<Session> {
-        let gguf = Gguf::read_parts(parts)?;
+        let mut gguf = Gguf::read_parts(parts)?;
+        let is_leader = options.shard.is_leader();
+        let tokenizer = is_leader
+            .then(|| Tokenizer::from_metadata(&gguf.metadata))
+            .transpose()?;
+        // Megabytes of words, which nobody else reads: the weights come into their memory.
+        gguf.metadata.forget_arrays("tokenizer.");
         let model = Model::new(&gguf, options)?;
-        let leader = if options.shard.is_leader() {
-            Some(Leader::new(&gguf, &model)?)
-        } else {
-            None
-        };
+        let leader = tokenizer
+            .map(|tokenizer| Leader::new(tokenizer, &gguf, &model))
+            .transpose()?;
         let mut info = Info::new(&gguf, &model);
         info.defaults = leader.as_ref().map(Leader::proposal);
         Ok(Session {
@@ -295,6 +299,15 @@ impl Session {
             Phase::Announced if shard == 0 => &mut self.packet,
             Phase::Announced => &mut [],
             _ => self.model.exchange_slice(shard),
+        }
+    }
+
+    /// Numbers in that slice, also where this shard does not need it and has no memory for it.
+    pub fn exchange_len(&self, shard: usize) -> usize {
+        match self.phase {
+            Phase::Announced if shard == 0 => self.packet.len(),
+            Phase::Announced => 0,
+            _ => self.model.exchange_len(shard),
         }
     }
 

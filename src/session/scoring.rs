@@ -1,6 +1,6 @@
 //! How likely texts are after a prompt: the work behind `score` and `classify`.
 
-use crate::model::{Batch, MAX_DRAFT_BATCH};
+use crate::model::{Batch, Logits, MAX_DRAFT_BATCH};
 use crate::sample;
 use crate::session::timeline::Timeline;
 use crate::tokenizer::Tokenizer;
@@ -80,18 +80,16 @@ impl Scoring {
         }
     }
 
-    /// The batch is done. `logits`: `[tokens, vocabulary]`, of its last token, or of all if it was a draft.
-    pub(super) fn take(
-        &mut self,
-        tokenizer: &Tokenizer,
-        logits: &[f32],
-        vocabulary: usize,
-        timeline: &mut Timeline,
-    ) {
+    /// The batch is done. `logits`: those of its last token, or of all if it was a draft.
+    pub(super) fn take(&mut self, tokenizer: &Tokenizer, mut logits: Logits, timeline: &mut Timeline) {
         match self.at {
             At::Prompt => {
                 let first: Vec<u32> = self.texts.iter().map(|text| text[0]).collect();
-                for (scores, logprob) in self.scores.iter_mut().zip(sample::logprobs(logits, &first)) {
+                for (scores, logprob) in self
+                    .scores
+                    .iter_mut()
+                    .zip(sample::logprobs(logits.row(0), &first))
+                {
                     scores.push(logprob);
                 }
                 self.at = self.after(0);
@@ -101,7 +99,8 @@ impl Scoring {
             At::Text { text, from } => {
                 let ids = &self.texts[text];
                 let count = (ids.len() - from).min(MAX_DRAFT_BATCH);
-                for (row, next) in logits.chunks_exact(vocabulary).take(count).zip(from + 1..) {
+                for position in 0..count {
+                    let (row, next) = (logits.row(position), from + 1 + position);
                     match ids.get(next) {
                         Some(id) => self.scores[text].push(sample::logprob(row, *id)),
                         None if self.with_end => {

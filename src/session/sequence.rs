@@ -1,7 +1,7 @@
 //! One request on its way: its text so far, what is to become of it, and what the next batch has to compute for it.
 
 use crate::error::Result;
-use crate::model::{Batch, LogitsFor};
+use crate::model::{Batch, Logits, LogitsFor};
 use crate::sample;
 use crate::session::answer::Answer;
 use crate::session::gate::{Gate, Verdict};
@@ -13,12 +13,6 @@ use crate::session::request::{FinishReason, Output, TokenLogprob};
 use crate::session::scoring::Scoring;
 use crate::session::timeline::{Reach, Timeline};
 use crate::tokenizer::Tokenizer;
-
-/// What is the same for all requests to a model.
-pub(super) struct Common<'a> {
-    pub(super) tokenizer: &'a Tokenizer,
-    pub(super) sizes: Sizes,
-}
 
 /// Sizes of a model that requests depend on.
 #[derive(Debug, Clone, Copy)]
@@ -209,21 +203,21 @@ impl Sequence {
 
     /// Whether the batch that is done was one of the block that predicts further tokens. `logits`: those of its last token, if it
     /// was to bring a guess.
-    pub(super) fn predicted(&mut self, logits: &[f32]) -> bool {
+    pub(super) fn predicted(&mut self, mut logits: Logits) -> bool {
         let (Some(prediction), Work::Answer(answer)) = (&mut self.prediction, &self.work) else {
             return false;
         };
-        prediction.take(|| answer.sampler.likeliest(logits))
+        prediction.take(|| answer.sampler.likeliest(logits.row(0)))
     }
 
     /// Chooses the next token, and further ones as long as they are those of the draft; says what they add to the answer.
-    /// `logits`: `[1 + draft, vocabulary]`.
-    pub(super) fn sample(&mut self, common: &Common, logits: &[f32]) -> Result<()> {
+    /// `logits`: those of the last token and of the draft's.
+    pub(super) fn sample(&mut self, tokenizer: &Tokenizer, mut logits: Logits) -> Result<()> {
         let output = &mut self.output;
         match &mut self.work {
             Work::Nothing => return Ok(()),
             Work::Score(scoring) => {
-                scoring.take(common.tokenizer, logits, common.sizes.logits, &mut self.timeline);
+                scoring.take(tokenizer, logits, &mut self.timeline);
                 if scoring.is_done() {
                     output.scores = scoring.scores();
                     output.finish_reason = Some(FinishReason::Stop);
@@ -243,8 +237,8 @@ impl Sequence {
         }
         let draft = std::mem::take(&mut self.draft);
         let mut right = 0;
-        for row in logits.chunks_exact(logits.len() / (1 + draft.len())) {
-            self.sample_one(common.tokenizer, row)?;
+        for position in 0..logits.len() {
+            self.sample_one(tokenizer, logits.row(position))?;
             // Was this token guessed, and is it the last one? Then the logits after it are those of the next row.
             let guessed = draft.get(right) == self.timeline.tokens().last();
             if !(guessed && !self.is_finished() && self.timeline.lacks_one()) {

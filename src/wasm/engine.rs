@@ -283,8 +283,8 @@ impl Engine {
 
     /// Bytes of a shard's slice of the pending exchange.
     #[wasm_bindgen(js_name = exchangeLen)]
-    pub fn exchange_len(&mut self, shard: usize) -> usize {
-        size_of_val(self.session.exchange_slice(shard))
+    pub fn exchange_len(&self, shard: usize) -> usize {
+        self.session.exchange_len(shard) * size_of::<f32>()
     }
 
     /// Drops the request in flight; the engine is usable at once.

@@ -25,9 +25,18 @@ pub fn logits(models: &mut [Model], ids: &[u32]) -> Result<Vec<f32>> {
     let mut all = Vec::new();
     for (index, batch) in ids.chunks(MAX_BATCH).enumerate() {
         forward(models, batch, index * MAX_BATCH, LogitsFor::All)?;
-        all.extend_from_slice(models[0].state.logits());
+        all.extend(taken(&mut models[0]));
     }
     Ok(all)
+}
+
+/// The logits that the last batch asked for, `[positions, vocabulary]`.
+#[allow(dead_code, reason = "not every user needs it")]
+pub fn taken(leader: &mut Model) -> Vec<f32> {
+    let mut logits = leader.state.logits();
+    (0..logits.len())
+        .flat_map(|position| logits.row(position).to_vec())
+        .collect()
 }
 
 /// One batch through all shards; the logits are then in `models[0].state`.
@@ -78,6 +87,11 @@ fn deliver(models: &mut [Model], exchange: Exchange) {
                 Exchange::FromLeader => from == 0,
                 Exchange::ToLeader => to == 0,
             };
+            assert_eq!(
+                model.exchange_len(from),
+                slice.len(),
+                "shard {to} expects another slice of {from}"
+            );
             if wanted && to != from {
                 model.exchange_slice(from).copy_from_slice(&slice);
             }
