@@ -16,11 +16,8 @@ TSC := node_modules/.bin/tsc
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-start: node_modules/.package-lock.json ## build everything and serve the page on localhost
-	@$(STEP) "Building the engine for the browser (first time: a few minutes)" node tools/wasm.mjs
-	@$(STEP) "Compiling the package" $(MAKE) --no-print-directory js
-	@echo "==> Serving"
-	@exec node tools/serve.mjs $(ARGS)
+start: ## build what is missing in a hurry, and serve the page on localhost
+	@exec node tools/start.mjs $(ARGS)
 
 serve: ## serve what is already built
 	@exec node tools/serve.mjs $(ARGS)

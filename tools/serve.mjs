@@ -86,6 +86,7 @@ const CORS = {
  * @param {boolean} [options.cors] let pages of other origins read the files
  * @param {Record<string, string>} [options.headers] further headers on every answer
  * @param {number} [options.port] 0 for any that is free
+ * @param {(path: string) => Promise<unknown> | undefined} [options.ready] what the answer about a path waits for
  */
 export async function startServer(options = {}) {
   const root = path.resolve(options.root ?? projectRoot());
@@ -150,6 +151,7 @@ export async function startServer(options = {}) {
       return sendText(response, 405, 'only GET and HEAD');
     }
     if (url.pathname === '/') return redirect(response, '/www/');
+    await options.ready?.(url.pathname);
 
     const file = resolvePath(url.pathname, root, mounts);
     const found = file && (await stat(file).catch(() => undefined));
@@ -317,8 +319,14 @@ async function startNear(options) {
   }
 }
 
-async function main() {
+/**
+ * The command: serves as its arguments say, until it is stopped.
+ * @param {string[]} args
+ * @param {(path: string) => Promise<unknown> | undefined} [ready] see {@link startServer}
+ */
+export async function serve(args, ready) {
   const { values } = parseArgs({
+    args,
     options: {
       port: { type: 'string', default: '8321' },
       isolated: { type: 'boolean', default: false },
@@ -337,7 +345,7 @@ async function main() {
       return [name, at];
     }),
   );
-  const shared = { root: values.root, mounts, cors: values.cors };
+  const shared = { root: values.root, mounts, cors: values.cors, ...(ready && { ready }) };
   let port = Number(values.port);
   if (values.plain || !values.isolated) {
     const plain = await startNear({ ...shared, port });
@@ -366,7 +374,7 @@ async function listModels(url, mounts) {
 }
 
 if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  main().catch((error) => {
+  serve(process.argv.slice(2)).catch((error) => {
     console.error(`serve: ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;
   });

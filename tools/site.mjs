@@ -11,6 +11,7 @@ import { build, transform } from 'esbuild';
 const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (made smaller), marked and DOMPurify
 (Markdown to safe elements), tesseract.js (text from images), and the list of files that an offline page needs
 
+  --engines   only brings the engines, those that are built by now
   --out DIR   also copies the whole site, ready for any static host, to DIR, which is emptied first
   --help      this text
 
@@ -58,14 +59,29 @@ async function copyPackage() {
   const [from, to] = [path.join(ROOT, 'pkg/dist'), path.join(VENDOR, 'fanlight/dist')];
   // Of the engines a browser needs only one.
   const external = ['../wasm/relaxed/*', '../wasm/simd128/*'];
+  // Small enough to come with the worker, if it is there.
+  if (!isBuilt('constraints')) external.push('../wasm/constraints/*');
   for (const name of ['index.js', 'worker.js']) await together(path.join(from, name), path.join(to, name), { external });
+  await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
+  await copyEngines();
+}
+
+/** @param {string} build */
+function isBuilt(build) {
+  return existsSync(path.join(ROOT, 'pkg/wasm', build, 'stamp.json'));
+}
+
+/** The wasm modules with their glue: those that are built. `make start` serves the page before the last ones are. */
+async function copyEngines() {
   for (const [build, name] of Object.entries(ENGINES)) {
     const folder = path.join(VENDOR, 'fanlight/wasm', build);
+    if (!isBuilt(build)) continue;
     await mkdir(folder, { recursive: true });
     await smaller(path.join(ROOT, 'pkg/wasm', build, `${name}.js`), path.join(folder, `${name}.js`));
-    await symlink(`../../../../../pkg/wasm/${build}/${name}_bg.wasm`, path.join(folder, `${name}_bg.wasm`));
+    const link = path.join(folder, `${name}_bg.wasm`);
+    await rm(link, { force: true });
+    await symlink(`../../../../../pkg/wasm/${build}/${name}_bg.wasm`, link);
   }
-  await writeFile(path.join(to, 'index.d.ts'), "export * from '../../../../pkg/dist/index.js';\n");
 }
 
 /**
@@ -172,9 +188,13 @@ async function writeSite(out) {
   console.log(`site.mjs: Fanlight ${version}, ${files.length + engines.length + 3} files in ${out}`);
 }
 
-const { values } = parseArgs({ options: { out: { type: 'string' }, help: { type: 'boolean', default: false } } });
+const { values } = parseArgs({
+  options: { engines: { type: 'boolean', default: false }, out: { type: 'string' }, help: { type: 'boolean', default: false } },
+});
 if (values.help) {
   console.log(HELP);
+} else if (values.engines) {
+  await copyEngines();
 } else {
   await fillVendor();
   if (values.out) await writeSite(path.resolve(values.out));

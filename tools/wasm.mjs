@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -21,6 +21,8 @@ const HELP = `wasm.mjs [options]: builds pkg/wasm/simd128, pkg/wasm/relaxed and 
 
   --build NAME   only this one: simd128, relaxed or constraints (may be repeated)
   --no-opt       leaves wasm-opt out: a quicker build for tests. A module that is optimised already and up to date stays
+  --quick        the quickest build that is worth running, in the profile "quick"; without wasm-opt. A module stays if it was made
+                 of the same sources, in whatever way
   --names        keeps function names in the module, for profiling
   --help         this text
 
@@ -69,6 +71,7 @@ async function main() {
     options: {
       build: { type: 'string', multiple: true, default: Object.keys(BUILDS) },
       'no-opt': { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
       names: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -77,10 +80,19 @@ async function main() {
   for (const name of values.build) if (!(name in BUILDS)) throw new Error(`--build ${name}: expected ${Object.keys(BUILDS).join(', ')}`);
 
   await checkBindgenVersion();
+  const sources = await sourcesOf();
+  const stays = (/** @type {string} */ build) => stampOf(build).then((stamp) => stamp.sources === sources);
+  /** @type {Build[]} */
+  const wanted = [];
+  for (const build of /** @type {Build[]} */ (values.build)) {
+    if (values.quick && (await stays(build))) console.log(`  ${build}: up to date`);
+    else wanted.push(build);
+  }
+  if (wanted.length === 0) return;
   await run('rust', 'sh', ['tools/rust-wasm.sh', '--install', TARGET]);
   // The tool and the builds need nothing of each other until the modules are compiled; cargo shares the cores.
   const tool = timed('wasm-bindgen tool ready', buildBindgen());
-  const builds = /** @type {Build[]} */ (values.build).map((build) => make(build, tool, values));
+  const builds = wanted.map((build) => make(build, tool, values, sources));
   const results = await Promise.allSettled([tool, ...builds]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
@@ -89,9 +101,10 @@ async function main() {
 /**
  * @param {Build} build
  * @param {Promise<void>} tool
- * @param {{ 'no-opt': boolean, names: boolean }} options
+ * @param {{ 'no-opt': boolean, quick: boolean, names: boolean }} options
+ * @param {string} sources see {@link sourcesOf}
  */
-async function make(build, tool, options) {
+async function make(build, tool, options, sources) {
   const { name, cargo: crate, features, optFeatures } = BUILDS[build];
   const flags = [
     `-Ctarget-feature=${features}`,
@@ -100,22 +113,23 @@ async function make(build, tool, options) {
     `--remap-path-prefix=${process.env.CARGO_HOME ?? path.join(homedir(), '.cargo')}=cargo`,
   ];
   const targetDir = path.join(ROOT, 'target', `wasm-${build}`);
-  const cargo = ['build', '--release', '--lib', '--locked', '--target', TARGET, '--target-dir', targetDir, ...crate];
+  const profile = options.quick ? 'quick' : 'release';
+  const cargo = ['build', '--profile', profile, '--lib', '--locked', '--target', TARGET, '--target-dir', targetDir, ...crate];
   await timed(
     `${build}: compiled`,
     run(build, 'sh', ['tools/rust-wasm.sh', ...cargo], { CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f') }),
   );
   await tool;
 
-  const module = path.join(targetDir, TARGET, 'release/fanlight.wasm');
+  const module = path.join(targetDir, TARGET, profile, 'fanlight.wasm');
   const out = path.join(ROOT, 'pkg/wasm', build);
-  const stampFile = path.join(out, 'stamp.json');
   const stamp = {
+    sources,
     input: sha256(await readFile(module), await readFile(BINDGEN)),
     names: options.names,
-    optimised: options['no-opt'] ? '' : OPT_LEVEL,
+    optimised: options['no-opt'] || options.quick ? '' : OPT_LEVEL,
   };
-  const before = await readFile(stampFile, 'utf8').then(JSON.parse, () => ({}));
+  const before = await stampOf(build);
   const same = before.input === stamp.input && before.names === stamp.names;
   if (same && (before.optimised === OPT_LEVEL || before.optimised === stamp.optimised)) return console.log(`  ${build}: up to date`);
 
@@ -131,8 +145,21 @@ async function make(build, tool, options) {
     await timed(`${build}: wasm-opt`, run(build, process.execPath, [wasmOpt, ...flags, wasm, '-o', optimised]));
     await rename(optimised, wasm);
   }
-  await writeFile(stampFile, `${JSON.stringify(stamp, null, 2)}\n`); // last: without it the folder is not finished
+  await writeFile(path.join(out, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`); // last: without it the folder is not finished
   console.log(`  ${build}: ${(await stat(wasm)).size.toLocaleString('en')} bytes in pkg/wasm/${build}`);
+}
+
+/** What the finished module of a build was made of, and how. @param {string} build */
+function stampOf(build) {
+  return readFile(path.join(ROOT, 'pkg/wasm', build, 'stamp.json'), 'utf8').then(JSON.parse, () => ({}));
+}
+
+/** A sum of everything that the modules are made of, but for the compiler. */
+async function sourcesOf() {
+  const entries = await readdir(path.join(ROOT, 'src'), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  files.push(...['Cargo.toml', 'Cargo.lock', 'tools/bindgen/Cargo.lock'].map((name) => path.join(ROOT, name)));
+  return sha256(...(await Promise.all(files.sort().map((file) => readFile(file)))));
 }
 
 /** The glue and the module speak a private format, so that tool and crate must have one version. */
