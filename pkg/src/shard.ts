@@ -23,7 +23,7 @@ import type {
 export interface ShardWorld {
   importEngine(build: Build): Promise<EngineModule>;
   openFile(file: StoredFile): Promise<OpenFile>;
-  readonly constraints: ConstraintsModule;
+  importConstraints(): Promise<ConstraintsModule>;
 }
 
 /** Let messages in at least this often, also when the engine does not ask for it. */
@@ -41,7 +41,7 @@ export function shardHandlers(world: ShardWorld): Handlers<ShardCalls> {
       shard = await Shard.open(world, params, call);
       return shard.info();
     },
-    constrain: ({ module }) => opened().constrain(world.constraints, module),
+    constrain: async ({ module }) => opened().constrain(await world.importConstraints(), module),
     generate: (params, call) => opened().generate(params, call),
     async memory(action) {
       const saved = action.do === 'load' ? await readAll(action.bytes) : new Uint8Array();

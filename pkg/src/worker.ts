@@ -2,7 +2,6 @@
 
 /// <reference path="./ambient.d.ts" />
 
-import * as constraints from '../wasm/constraints/constraints.js';
 import { serve } from './channel.js';
 import type { EngineModule } from './engine.js';
 import type { Build, ShardCalls, StorageCalls } from './protocol.js';
@@ -16,7 +15,12 @@ function importEngine(build: Build): Promise<EngineModule> {
   return build === 'relaxed' ? import('../wasm/relaxed/fanlight.js') : import('../wasm/simd128/fanlight.js');
 }
 
-serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile, constraints }) });
+// Here from the beginning, as after loading there are no requests; but nothing waits for it that needs no constraints.
+const constraints = import('../wasm/constraints/constraints.js');
+constraints.catch(() => {}); // whoever needs it hears why
+const importConstraints = () => constraints;
+
+serve<StorageCalls & ShardCalls>(self, { ...storageHandlers({ importEngine }), ...shardHandlers({ importEngine, openFile, importConstraints }) });
 
 self.addEventListener('message', ({ data }: MessageEvent) => {
   if (!isLifeLine(data)) return;

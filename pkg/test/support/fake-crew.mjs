@@ -28,7 +28,7 @@ export async function fakeCrew(t, shards, compileConstraints = async () => modul
     const world = {
       importEngine: async () => fakeModule((made) => (engines[made.shard] = made)),
       openFile: async () => ({ length: 0, read: () => {}, close: () => {} }),
-      constraints: fakeConstraints,
+      importConstraints: async () => fakeConstraints,
     };
     const handlers = shardHandlers(world);
     /** @type {MessagePort[]} */
