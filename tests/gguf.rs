@@ -98,3 +98,20 @@ fn assert_refused(result: Result<Gguf>, kind: Kind, words: &[&str]) {
 fn malformed(good: Writer, harm: impl FnOnce(&mut Writer), words: &[&str]) {
     refused(good, harm, Kind::MalformedFile, words);
 }
+
+#[test]
+fn arrays_can_be_forgotten_and_the_rest_is_found_as_before() {
+    let file = every_value()
+        .into_iter()
+        .rev()
+        .fold(small(), |file, (key, value)| file.key(key, value));
+    let mut metadata = read(&file.build()).unwrap().metadata;
+    let before = metadata.len();
+    metadata.forget_arrays("v.");
+    assert_eq!(metadata.len(), before, "none of these is an array");
+    metadata.forget_arrays("a.");
+    for (key, value) in every_value() {
+        let is_array = matches!(value, Value::Array(_));
+        assert_eq!(metadata.get(key), Some(&value).filter(|_| !is_array), "{key}");
+    }
+}

@@ -55,6 +55,37 @@ fn best(params: Params, text: &[u32], logits: &[f32]) -> u32 {
 }
 
 #[test]
+fn greedy_chooses_the_same_whether_or_not_the_logits_are_copied() {
+    // A bias of nothing makes the sampler work on a copy.
+    let copied = || Params {
+        logit_bias: vec![(0, 0.0)],
+        ..greedy()
+    };
+    let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 0.0, -0.0];
+    let mut state = 1u64;
+    for n in 1..600 {
+        let logits: Vec<f32> = (0..n)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                match (state >> 33) % 40 {
+                    i @ 0..6 => strange[i as usize],
+                    i => (i / 4) as f32 - 5.0,
+                }
+            })
+            .collect();
+        assert_eq!(
+            best(greedy(), &[], &logits),
+            best(copied(), &[], &logits),
+            "{logits:?}"
+        );
+    }
+    let nothing = [f32::NAN; 70];
+    assert_eq!(best(greedy(), &[], &nothing), best(copied(), &[], &nothing));
+}
+
+#[test]
 fn greedy_takes_the_most_likely_and_of_equals_the_lowest_id() {
     for (logits, id) in [
         (&[0.0, 2.0, 1.0][..], 1),

@@ -125,9 +125,7 @@ impl Metadata {
         let kept =
             |(key, value): &(String, Value)| !(key.starts_with(prefix) && matches!(value, Value::Array(_)));
         self.entries.retain(kept);
-        self.by_key = (0..self.entries.len() as u32).collect();
-        self.by_key
-            .sort_unstable_by(|a, b| self.entries[*a as usize].0.cmp(&self.entries[*b as usize].0));
+        self.by_key = sorted(&self.entries, |(key, _)| key);
     }
 
     /// How many keys there are.
@@ -314,8 +312,7 @@ fn integers<T: TryFrom<i128>>(array: &Array) -> Option<Vec<T>> {
 /// The numbers of `items` in the order of their names; an error if two names are equal. Sorting needs no more
 /// memory than this list, and no input makes it slow.
 pub(super) fn sorted_unique<T>(items: &[T], name: impl Fn(&T) -> &str, what: &str) -> Result<Vec<u32>> {
-    let mut order: Vec<u32> = (0..items.len() as u32).collect();
-    order.sort_unstable_by(|&a, &b| name(&items[a as usize]).cmp(name(&items[b as usize])));
+    let order = sorted(items, &name);
     for pair in order.windows(2) {
         let (a, b) = (name(&items[pair[0] as usize]), name(&items[pair[1] as usize]));
         if a == b {
@@ -323,4 +320,10 @@ pub(super) fn sorted_unique<T>(items: &[T], name: impl Fn(&T) -> &str, what: &st
         }
     }
     Ok(order)
+}
+
+fn sorted<T>(items: &[T], name: impl Fn(&T) -> &str) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..items.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| name(&items[a as usize]).cmp(name(&items[b as usize])));
+    order
 }

@@ -26,6 +26,8 @@ pub struct Choice {
 pub struct Sampler {
     params: Params,
     suppressed: Vec<u32>,
+    /// No token is less likely for having been there.
+    counts_nothing: bool,
     history: History,
     random: Random,
     dry: Dry,
@@ -53,6 +55,7 @@ impl Sampler {
         let count_last_n = if penalties_off { 0 } else { params.penalty_last_n };
         Ok(Sampler {
             suppressed: suppressed.to_vec(),
+            counts_nothing: penalties_off,
             history: History::new(count_last_n, dry_last_n),
             random: Random::new(params.seed),
             dry: Dry::default(),
@@ -118,6 +121,11 @@ impl Sampler {
     fn choose(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> u32 {
         let lowest = allowed.and_then(|mask| mask.iter().find(|&id| (id as usize) < logits.len()));
         let allowed = allowed.filter(|_| lowest.is_some());
+        if allowed.is_none() && self.takes_the_likeliest() {
+            self.allowed_sum = None;
+            select_top(logits, 1, &mut self.candidates);
+            return self.candidates.first().map_or(0, |c| c.id);
+        }
         self.copy(logits, allowed);
         self.allowed_sum = allowed.map(|_| softmax::log_sum_exp(&self.logits));
         let params = &self.params;
@@ -167,6 +175,18 @@ impl Sampler {
         let late = self.late_temperature();
         truncate::weigh(&mut self.candidates, late);
         self.draw(chance * total(&self.candidates))
+    }
+
+    /// Whether the choice is the largest of the logits as they are: then they need not be copied.
+    fn takes_the_likeliest(&self) -> bool {
+        let Params {
+            temperature,
+            logit_bias,
+            dry_multiplier,
+            ..
+        } = &self.params;
+        let plain = logit_bias.is_empty() && self.suppressed.is_empty();
+        *temperature <= 0.0 && plain && self.counts_nothing && *dry_multiplier <= 0.0
     }
 
     /// The logits into our buffer, made sane, and forbidden where a constraint forbids them.
