@@ -48,7 +48,7 @@ class Page:
         if self.words.test and new and self.words.maybe(0.35):
             self.new_layout = True
             return forms[self.words.pick(new)]
-        if more and not self.words.test and self.words.maybe(0.15):
+        if more and not self.words.test and self.words.maybe(0.25):
             return self.words.pick(more)
         known = [name for name in forms if name not in new]
         return forms[self.words.pick(known[: max(3, round(len(known) * (0.3 + 0.7 * self.level)))])]

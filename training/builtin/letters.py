@@ -13,6 +13,20 @@ TOPICS = PHRASES["topics"]
 OPENERS = pool("Hello, Hi, Hi there, Dear team, Dear Sir or Madam, Good morning, Good afternoon, Hello team, Dear support, To whom it may concern, Hey, Dear all, Good evening")
 CLOSERS = pool("Regards, Best regards, Kind regards, Thanks, Many thanks, Thank you, Best, Cheers, Yours sincerely, Greetings, All the best, Best wishes, Yours, Warm regards")
 
+# More ways to begin and to end, put together, for training alone.
+ODD_OPENERS = (
+    "{Good|Dear|Hello|My dear} {people|friends|shop|colleagues|madam|sir|customer service|Mrs Smith|Mr Jones} [there]",
+    "{Greetings|Hello again|Good day|Excuse me|Salut|Ahoy|Moin|To the team|Attention|Urgent|Once more}",
+)
+ODD_CLOSERS = (
+    "{With|In} {kind|best|deep|sincere|my|our} {thanks|wishes|gratitude|greetings|regards|appreciation}",
+    "Yours {faithfully|truly|as ever|cordially|respectfully}",
+    "{Thanks|Thank you} {again|a lot|so much|in advance|for your help|for reading|and bye|very much}",
+    "{Until soon|Take care|See you|See you soon|Bye|Goodbye|Respectfully|Cordially|Sincerely|Have a nice day|Have a good week|So long|Yours|Cordial greetings|Love|Hugs}",
+    "{Looking forward to|Waiting for|Hoping for} {your answer|a quick reply|good news|it}",
+    "{Sent by|This was|It is|Signed|Signed by|From|Here is|I remain} ",
+)
+
 
 def spin(words, text, values=None):
     """Writes out a phrase: `{a|b}` is one of these, `[x]` may be left out, `<name>` is a value."""
@@ -48,7 +62,7 @@ def card(words, level=1.0):
         contact.append(words.pick((site, page.pair(page.label("Web", "Website", "W"), site))))
     where = place(page) if words.maybe(0.6) else []
     words.chance.shuffle(contact)
-    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 7, 8))
+    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 6, 7, 8))
     if order == 0:
         page.put(person_line, *title, company, *where, *contact)
     elif order == 1:
@@ -62,7 +76,14 @@ def card(words, level=1.0):
     elif order == 5:
         page.put(*contact, company, person_line, *title, *where)
     elif order == 6:
-        page.put(*where, person_line, *title, company, *contact)
+        # Any order but those that are kept for the test.
+        parts = {"p": [person_line], "t": title, "c": [company], "w": where, "m": contact}
+        while True:
+            names = list(parts)
+            words.chance.shuffle(names)
+            if "".join(names) not in ("tpwcm", "mcptw"):
+                break
+        page.put(*(line for name in names for line in parts[name]))
     elif order == 7:
         page.put(person_line, *contact, *title, company, *where)
     else:
@@ -76,7 +97,10 @@ def letter(page, person, sentences):
     greeting, closer = words.of(OPENERS), words.of(CLOSERS)
     if not words.test:
         # Any words may stand there.
-        greeting, closer = (" ".join(words.made_up() for _ in range(words.number(1, 2))).capitalize() if words.maybe(0.2) else each for each in (greeting, closer))
+        greeting, closer = (
+            " ".join(words.made_up() for _ in range(words.number(1, 2))).capitalize() if words.maybe(0.2) else spin(words, words.pick(odd)) if words.maybe(0.4) else each
+            for each, odd in ((greeting, ODD_OPENERS), (closer, ODD_CLOSERS))
+        )
     greeting += words.pick((",", ",", "!", ""))
     closer += words.pick((",", ",", ""))
     body = words.pick((" ", " ", "\n")).join(sentences).replace("\n ", "\n").rstrip()

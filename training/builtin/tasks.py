@@ -164,7 +164,7 @@ def key_of(words, kind, name):
 
 def choose_fields(words, document, most=8):
     """Some of the fields that make sense, mostly those that the document has, with their keys."""
-    names = [name for name in ASKED[document.kind] if name in document.fields or words.maybe(0.15)]
+    names = [name for name in ASKED[document.kind] if name in document.fields or words.maybe(0.15 if words.test else 0.22)]
     if words.maybe(0.75):
         words.chance.shuffle(names)
     names = names[: max(words.number(1, min(most, len(names))) for _ in range(2))] if names else ["date"]

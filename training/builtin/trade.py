@@ -64,6 +64,8 @@ def items(page, most):
     count = words.number(1, max(1, round(1 + (most - 1) * page.level)))
     forms = {name: (name, form) for name, form in ITEM_FORMS.items()}
     name, form = page.form(forms, new=ITEM_FORMS_NEW, more=[("odd", form) for form in ITEM_FORMS_ODD])
+    if name == "odd" and words.maybe(0.5):
+        form = odd_form(words)
     signed = words.maybe(0.3)
     gap, dots = words.pick(("  ", "   ", " ", "     ", "\t")), "." * words.number(2, 8)
     lines, truth, total = [], [], 0
@@ -86,6 +88,16 @@ def items(page, most):
         truth.append({"name": item, "qty": Figure(quantity), "price": Figure(money.value(cents))})
     page.fields["items"] = truth
     return lines, total
+
+
+def odd_form(words):
+    """A form of items put together by chance; never one that is kept for the test."""
+    mark = words.pick(("+ ", "> ", "~ ", ". ", "> > ", "# ", "{n}) ", "({n}) ", "{n}: ", "", "", "", ""))
+    between = words.pick((" - ", " : ", " ~ ", " / ", " -> ", ", ", "; ", "{gap}", " .. ", "\t"))
+    parts = words.pick((["{name}", "{p}"], ["{qty} {unit}{name}", "{p}"], ["{name}", "{qty}{unit}", "{p}"], ["{qty}{unit}", "{name}", "{p}"], ["{name} ({qty}{unit})", "{p}"], ["{p}", "{qty}{unit}", "{name}"]))
+    unit = words.pick(("", " x", "x", " units", " st", " pk", " times", "*", " ea", " no."))
+    form = (mark + between.join(parts)).replace("{unit}", unit + " " if "} {unit}{name" in "".join(parts) and unit else unit)
+    return form.replace("{qty}  ", "{qty} ")
 
 
 def item_line(page, form, gap, **values):

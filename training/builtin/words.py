@@ -104,6 +104,14 @@ Sales, Marketing, Product, Project, Senior, Junior, Chief, Lead, Head, Regional,
 Support, Service, Export, Purchasing, Operations, Human Resources, Public Relations, Customer Care, Mechanical, Civil, Electrical, Interior, Graphic, Web, Mobile, Cloud, Clinical
 """)
 
+# How streets and towns are called beyond the pools: for training alone, so that it learns where they stand rather than these names.
+STREET_KINDS = """Street Road Lane Avenue Way Square Court Close Drive Crescent Terrace Hill Row Walk Park Gardens Place Blvd Parade Alley Quay Mews Grove Rise""".split()
+STREET_ENDS = """strasse str. gasse weg platz allee straat laan gatan vej gata plein ring damm ufer hof steig""".split()
+STREET_BEGINNINGS = pool("""
+Rue, Rue de, Rue des, Avenue, Boulevard, Place, Impasse, Quai, Chemin du, Via, Viale, Piazza, Corso, Largo, Calle, Calle del, Avenida, Plaza, Paseo, Rua, Rua do, Travessa, Ulica, Ul., Am, An der, Zum, Im
+""")[0]
+TOWN_BEGINNINGS = pool("San, Santa, Saint, Bad, New, Port, Fort, Lake, El, La, Los, Le, Upper, Lower, Great, North, South, Mount, Castle, Villa, Nova, Nowy, Stary, Sankt")[0]
+
 # The syllables of made-up words: onset, vowel, coda.
 ONSETS = [*"b c d f g h j k l m n p r s t v w y z".split() * 3, *"br ch cl cr dr fl fr gl gr kl kr pl pr qu sc sh sk sl sn sp st str th tr tw zh".split()]
 VOWELS = [*"aeiou" * 4, *"ai au ea ee ie io oa oo ou y".split()]
@@ -230,11 +238,27 @@ class Words:
         return self.of(JOB) if style < 0.92 else f"{self.of(JOB)} {self.name_word()}"
 
     def city(self):
+        if not self.test and self.maybe(0.15):
+            return f"{self.pick(TOWN_BEGINNINGS)} {self.made_up().capitalize()}"
         return self.of(CITY) if self.maybe(0.6) else self.made_up().capitalize()
 
     def street(self):
+        if not self.test and self.maybe(0.45):
+            name = self.odd_street()
+            return self.pick((f"{name} {self.number(1, 199)}", f"{self.number(1, 199)} {name}", f"{name} {self.number(1, 99)}{self.pick('abc')}", f"{self.number(1, 199)}, {name}"))
         name = self.of(STREET) if self.maybe(0.5) else f"{self.name_word()} {self.pick(('Street', 'Road', 'Lane', 'Avenue', 'Way', 'Square', 'Court'))}"
         return f"{name} {self.number(1, 199)}" if self.maybe(0.5) else f"{self.number(1, 199)} {name}"
+
+    def odd_street(self):
+        """A name of a street as there are many, for training."""
+        style, word = self.chance.random(), self.of(self.pick((NOUN, ADJECTIVE, LAST, FIRST))) if self.maybe(0.4) else self.made_up().capitalize()
+        if style < 0.25:
+            return f"{word} {self.pick(STREET_KINDS)}"
+        if style < 0.5:
+            return word + self.pick(STREET_ENDS)
+        if style < 0.75:
+            return f"{self.pick(STREET_BEGINNINGS)} {word}"
+        return word if style < 0.9 else f"{word} {self.made_up().capitalize()}"
 
     def digits(self, count):
         return "".join(self.pick("0123456789") for _ in range(count))
