@@ -119,7 +119,7 @@ def letter(page, person, sentences):
 def order(words, level=1.0):
     """A mail that orders some things."""
     page = Page(words, "order", level)
-    count = words.number(1, max(1, round(1 + 3 * level)))
+    count = words.number(1, max(1, round(1 + (3 if words.test else 5) * level)))
     listed = page.form({"prose": 0, "lines": 1, "stars": 2}, new=("stars",), more=("+ ", "> ", "o ", "~ ", ""))
     truth, parts = [], []
     style = words.pick(("{q} {n}", "{q} x {n}", "{q}x {n}", "{n} x{q}", "{n} ({q})"))

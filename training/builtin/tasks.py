@@ -168,6 +168,9 @@ def choose_fields(words, document, most=8):
     if words.maybe(0.75):
         words.chance.shuffle(names)
     names = names[: max(words.number(1, min(most, len(names))) for _ in range(2))] if names else ["date"]
+    if not words.test and "items" in document.fields and "items" not in names and words.maybe(0.35):
+        # Rows are what is hardest to read.
+        names[words.number(0, len(names) - 1)] = "items"
     chosen, used = [], set()
     for name in names:
         key = key_of(words, document.kind, name)

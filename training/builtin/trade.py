@@ -198,7 +198,7 @@ def receipt(words, level=1.0):
     if words.maybe(0.25 * level):
         phone = page.know("phone", words.phone())
         where.append(page.pair(page.label("Tel", "Phone", "Tel."), phone))
-    lines, total = items(page, 5)
+    lines, total = items(page, 5 if words.test else 7)
     late = words.maybe(0.2)
     page.put(*([name_line] if name_line else []), *(where if name_line else []), *([] if late else head))
     if words.maybe(0.3):
@@ -257,7 +257,7 @@ def invoice(words, level=1.0):
     to = page.label("Bill to", "Customer", "Invoice to", "Billed to", "Client", "Sold to", "For")
     to_line = words.pick((page.pair(to, customer), f"{to}:\n{customer}", f"{to}\n{customer}"))
     by = page.label("From", "Seller", "Supplier", "Vendor", "Issued by", "Company")
-    lines, total = items(page, 4)
+    lines, total = items(page, 4 if words.test else 6)
     sum_lines, total = sums_after(page, total)
     body = [*lines, *sum_lines]
     order = page.form({"seller first": 0, "title first": 1, "facts first": 2, "buyer first": 3, "seller last": 4, "pairs": 5, "sums first": 6}, new=("buyer first", "sums first"), more=(7, 8, 9))
