@@ -270,18 +270,18 @@ impl Activations {
             Form::I16 if self.ready16 => {}
             Form::Planes if self.ready_planes => {}
             Form::I8(_) => {
-                room(&mut self.supers8, most, Super8::ZERO);
+                ready(&mut self.supers8, most, Super8::ZERO);
                 quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
                 self.ready8 = true;
             }
             Form::I16 => {
-                room(&mut self.supers16, most, Super16::ZERO);
+                ready(&mut self.supers16, most, Super16::ZERO);
                 quantise::to_i16(&self.rows, self.tokens, self.cols, &mut self.supers16[..supers]);
                 self.ready16 = true;
             }
             Form::Planes => {
                 self.prepare(Form::I16);
-                room(&mut self.planes, most, [BlockPlanes::ZERO; 8]);
+                ready(&mut self.planes, most, [BlockPlanes::ZERO; 8]);
                 quantise::to_planes(&self.supers16[..supers], &mut self.planes[..supers]);
                 self.ready_planes = true;
             }
@@ -335,10 +335,9 @@ impl Activations {
 }
 
 /// Makes a buffer of `len`, if it is none yet.
-fn room<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
+fn ready<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
     if buffer.is_empty() {
-        buffer.reserve_exact(len);
-        buffer.resize(len, value);
+        *buffer = filled(len, value).expect("memory for the activations of a batch");
     }
 }
 

@@ -26,8 +26,6 @@ pub struct Choice {
 pub struct Sampler {
     params: Params,
     suppressed: Vec<u32>,
-    /// No token is less likely for having been there.
-    counts_nothing: bool,
     history: History,
     random: Random,
     dry: Dry,
@@ -41,6 +39,11 @@ pub struct Sampler {
 /// A temperature whose reciprocal is still finite.
 const COLDEST: f32 = 1e-30;
 
+/// Whether tokens are less likely for having been there.
+fn counts(params: &Params) -> bool {
+    params.repeat_penalty != 1.0 || params.frequency_penalty != 0.0 || params.presence_penalty != 0.0
+}
+
 impl Sampler {
     /// `suppressed`: tokens that are never chosen.
     pub fn new(params: Params, suppressed: &[u32]) -> Result<Sampler> {
@@ -50,12 +53,12 @@ impl Sampler {
         } else {
             0
         };
-        let penalties_off =
-            params.repeat_penalty == 1.0 && params.frequency_penalty == 0.0 && params.presence_penalty == 0.0;
-        let count_last_n = if penalties_off { 0 } else { params.penalty_last_n };
+        let count_last_n = match counts(&params) {
+            true => params.penalty_last_n,
+            false => 0,
+        };
         Ok(Sampler {
             suppressed: suppressed.to_vec(),
-            counts_nothing: penalties_off,
             history: History::new(count_last_n, dry_last_n),
             random: Random::new(params.seed),
             dry: Dry::default(),
@@ -186,7 +189,7 @@ impl Sampler {
             ..
         } = &self.params;
         let plain = logit_bias.is_empty() && self.suppressed.is_empty();
-        *temperature <= 0.0 && plain && self.counts_nothing && *dry_multiplier <= 0.0
+        *temperature <= 0.0 && plain && !counts(&self.params) && *dry_multiplier <= 0.0
     }
 
     /// The logits into our buffer, made sane, and forbidden where a constraint forbids them.
