@@ -239,7 +239,7 @@ mod twins {
     fn page<C: Code>(random: &mut Random, key_length: usize, value_length: usize) -> Coded<C> {
         let mut codes = |len: usize| -> Vec<C> {
             (0..len)
-                .map(|_| C::new((random.next() * C::LIMIT).round()))
+                .map(|_| C::new((random.next() * C::LIMIT).round() as i16))
                 .collect()
         };
         let (keys, values) = (codes(PAGE * key_length), codes(PAGE * value_length));
@@ -320,7 +320,7 @@ mod twins {
     fn extreme_codes_stay_exact() {
         fn extreme<C: Load>() {
             let (key_length, value_length) = (128, 128);
-            let most = C::new(C::LIMIT);
+            let most = C::new(C::LIMIT as i16);
             let page = Coded {
                 keys: vec![most; PAGE * key_length],
                 key_scales: vec![1.0; PAGE * key_length / KEY_BLOCK],

@@ -4,7 +4,7 @@
 mod random;
 
 use fanlight::kernels::activations::{BlockPlanes, Super8, Super16};
-use fanlight::kernels::{scalar, simd};
+use fanlight::kernels::{Activations, Dot, Form, scalar, simd};
 use random::Random;
 
 /// Vectors of every length that comes up, with all kinds of values.
@@ -66,6 +66,48 @@ fn both_integer_forms_equal_the_twin() {
             .flat_map(|x| x.low.iter().chain(&x.high))
             .max();
         assert!(largest <= Some(&127), "a byte without sign has seven bits here");
+    }
+}
+
+#[test]
+fn codes_of_sixteen_bits_equal_the_twin() {
+    let mut random = Random::new(3);
+    for len in (0..40).chain([64, 80, 128, 256]) {
+        let mut x = random.vector(len);
+        // Halfway between two codes, and what is no number.
+        x.iter_mut()
+            .step_by(5)
+            .for_each(|x| *x = (*x * 100.0).trunc() + 0.5);
+        x.iter_mut().skip(3).step_by(11).for_each(|x| *x = f32::NAN);
+        for factor in [0.0, 1.0, 80.0] {
+            let (mut found, mut expected) = (vec![7; len], vec![7; len]);
+            simd::quantise::to_codes(&x, factor, &mut found);
+            scalar::quantise::to_codes(&x, factor, &mut expected);
+            assert_eq!(found, expected, "{len} values, times {factor}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_filled_row_by_row_is_the_same() {
+    let mut random = Random::new(4);
+    for (tokens, cols) in [(1, 32), (3, 288), (5, 1024)] {
+        let x = random.vector(tokens * cols);
+        for form in [Form::I8(Dot::Pairs), Form::I16, Form::Planes] {
+            let mut whole = Activations::new(tokens, cols).unwrap();
+            whole.begin(tokens, cols);
+            whole.rows_mut().copy_from_slice(&x);
+            whole.prepare(form);
+            let mut by_row = Activations::new(tokens, cols).unwrap();
+            by_row.fill(tokens, cols, form, |t, row| {
+                row.copy_from_slice(&x[t * cols..][..cols])
+            });
+            assert!(by_row == whole, "{tokens} x {cols} as {form:?}");
+            // A form that nobody has asked for yet comes of the same rows.
+            by_row.prepare(Form::I8(Dot::Fours));
+            whole.prepare(Form::I8(Dot::Fours));
+            assert!(by_row == whole, "{tokens} x {cols} as {form:?}, then as bytes");
+        }
     }
 }
 

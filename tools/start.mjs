@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // Builds what the page needs first, serves it, and builds the rest while people look at it: `make start`.
 //
-// First comes the engine for browsers with relaxed SIMD, compiled in a hurry, and the page's scripts. The engine for other browsers
-// and the module of constraints follow; who asks for them before is kept waiting.
+// First comes the engine for browsers with relaxed SIMD and the page's scripts. The engine for other browsers and the module of
+// constraints follow; who asks for them before is kept waiting. All three are taken out of pkg/prebuilt, or compiled in a hurry if
+// the sources have changed since.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';

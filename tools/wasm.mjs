@@ -11,6 +11,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { folderOf, pack, stampIn, unpack } from './prebuilt.mjs';
 
 // Measured with qwen3-0.6b (Q4_K_M and Q8_0, one worker, best of 8 to 12 rounds that took turns): no level is faster than
 // LLVM's own output beyond the noise, and -O3 read prompts 4 % slower. Size after brotli: 458 kB without, 454 kB with -O1,
@@ -22,7 +23,8 @@ const HELP = `wasm.mjs [options]: builds pkg/wasm/simd128, pkg/wasm/relaxed and 
   --build NAME   only this one: simd128, relaxed or constraints (may be repeated)
   --no-opt       leaves wasm-opt out: a quicker build for tests. A module that is optimised already and up to date stays
   --quick        the quickest build that is worth running, in the profile "quick"; without wasm-opt. A module stays if it was made
-                 of the same sources, in whatever way
+                 of the same sources, in whatever way; the repository's own (pkg/prebuilt) is taken if it was
+  --pack         puts the finished modules into pkg/prebuilt, from where --quick takes them
   --names        keeps function names in the module, for profiling
   --help         this text
 
@@ -72,6 +74,7 @@ async function main() {
       build: { type: 'string', multiple: true, default: Object.keys(BUILDS) },
       'no-opt': { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
+      pack: { type: 'boolean', default: false },
       names: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -81,11 +84,12 @@ async function main() {
 
   await checkBindgenVersion();
   const sources = await sourcesOf();
-  const stays = (/** @type {string} */ build) => stampOf(build).then((stamp) => stamp.sources === sources);
+  const stays = (/** @type {string} */ build) => stampIn(folderOf(build)).then((stamp) => stamp.sources === sources);
   /** @type {Build[]} */
   const wanted = [];
   for (const build of /** @type {Build[]} */ (values.build)) {
     if (values.quick && (await stays(build))) console.log(`  ${build}: up to date`);
+    else if (values.quick && (await unpack(build, sources))) console.log(`  ${build}: unpacked`);
     else wanted.push(build);
   }
   if (wanted.length === 0) return;
@@ -96,6 +100,7 @@ async function main() {
   const results = await Promise.allSettled([tool, ...builds]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
+  if (values.pack) await Promise.all(wanted.map(pack));
 }
 
 /**
@@ -122,14 +127,14 @@ async function make(build, tool, options, sources) {
   await tool;
 
   const module = path.join(targetDir, TARGET, profile, 'fanlight.wasm');
-  const out = path.join(ROOT, 'pkg/wasm', build);
+  const out = folderOf(build);
   const stamp = {
     sources,
     input: sha256(await readFile(module), await readFile(BINDGEN)),
     names: options.names,
     optimised: options['no-opt'] || options.quick ? '' : OPT_LEVEL,
   };
-  const before = await stampOf(build);
+  const before = await stampIn(out);
   const same = before.input === stamp.input && before.names === stamp.names;
   if (same && (before.optimised === OPT_LEVEL || before.optimised === stamp.optimised)) return console.log(`  ${build}: up to date`);
 
@@ -147,11 +152,6 @@ async function make(build, tool, options, sources) {
   }
   await writeFile(path.join(out, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`); // last: without it the folder is not finished
   console.log(`  ${build}: ${(await stat(wasm)).size.toLocaleString('en')} bytes in pkg/wasm/${build}`);
-}
-
-/** What the finished module of a build was made of, and how. @param {string} build */
-function stampOf(build) {
-  return readFile(path.join(ROOT, 'pkg/wasm', build, 'stamp.json'), 'utf8').then(JSON.parse, () => ({}));
 }
 
 /** A sum of everything that the modules are made of, but for the compiler. */

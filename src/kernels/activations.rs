@@ -1,5 +1,7 @@
 //! A batch of token vectors, in the forms that kernels read.
 
+use std::ops::Range;
+
 use crate::error::{Error, Kind, Result};
 use crate::kernels::lanes;
 use crate::kernels::simd::quantise;
@@ -188,8 +190,9 @@ impl Sums {
 /// A batch of token vectors. The buffers are allocated once, for the largest batch and the longest vector; that of an integer form
 /// when it is first asked for, as no model asks for all.
 ///
-/// Use: [`begin`](Activations::begin), write the rows, [`prepare`](Activations::prepare) the form that each matrix asks
-/// for, multiply.
+/// Use: [`fill`](Activations::fill) with the form that the first matrix asks for, or [`begin`](Activations::begin) and write the rows; then
+/// [`prepare`](Activations::prepare) the form that each matrix asks for, and multiply.
+#[derive(Debug, PartialEq)]
 pub struct Activations {
     max_tokens: usize,
     max_cols: usize,
@@ -260,31 +263,65 @@ impl Activations {
         &self.rows[t * self.cols..][..self.cols]
     }
 
+    /// Starts a batch of `tokens` vectors of `cols` values: `write` writes each, and at once it comes into this form, while the processor
+    /// has it at hand.
+    pub fn fill(&mut self, tokens: usize, cols: usize, form: Form, mut write: impl FnMut(usize, &mut [f32])) {
+        self.begin(tokens, cols);
+        for t in 0..tokens {
+            write(t, &mut self.rows[t * cols..][..cols]);
+            self.bring(t..t + 1, form);
+        }
+        self.mark(form);
+    }
+
     /// Brings the rows into this form, unless they already are. The integer forms need whole blocks of 32 values.
     pub fn prepare(&mut self, form: Form) {
-        let supers = self.tokens * self.cols.div_ceil(256);
-        let most = self.max_supers();
+        let ready = match form {
+            Form::F32 => true,
+            Form::I8(_) => self.ready8,
+            Form::I16 => self.ready16,
+            Form::Planes => self.ready_planes,
+        };
+        if !ready {
+            self.bring(0..self.tokens, form);
+            self.mark(form);
+        }
+    }
+
+    /// Brings the rows of some tokens into this form.
+    fn bring(&mut self, some: Range<usize>, form: Form) {
+        let (tokens, cols, most) = (self.tokens, self.cols, self.max_supers());
+        let rows = &self.rows[some.start * cols..some.end * cols];
         match form {
             Form::F32 => {}
-            Form::I8(_) if self.ready8 => {}
-            Form::I16 if self.ready16 => {}
-            Form::Planes if self.ready_planes => {}
             Form::I8(_) => {
                 ready(&mut self.supers8, most, Super8::ZERO);
-                quantise::to_i8(&self.rows, self.tokens, self.cols, &mut self.supers8[..supers]);
-                self.ready8 = true;
+                quantise::to_i8(rows, tokens, cols, &mut self.supers8[some.start..]);
             }
             Form::I16 => {
                 ready(&mut self.supers16, most, Super16::ZERO);
-                quantise::to_i16(&self.rows, self.tokens, self.cols, &mut self.supers16[..supers]);
-                self.ready16 = true;
+                quantise::to_i16(rows, tokens, cols, &mut self.supers16[some.start..]);
             }
             Form::Planes => {
-                self.prepare(Form::I16);
+                if !self.ready16 {
+                    self.bring(some.clone(), Form::I16);
+                }
                 ready(&mut self.planes, most, [BlockPlanes::ZERO; 8]);
-                quantise::to_planes(&self.supers16[..supers], &mut self.planes[..supers]);
-                self.ready_planes = true;
+                for s in 0..cols.div_ceil(256) {
+                    let some = s * tokens + some.start..s * tokens + some.end;
+                    quantise::to_planes(&self.supers16[some.clone()], &mut self.planes[some]);
+                }
             }
+        }
+    }
+
+    /// All rows are in this form.
+    fn mark(&mut self, form: Form) {
+        match form {
+            Form::F32 => {}
+            Form::I8(_) => self.ready8 = true,
+            Form::I16 => self.ready16 = true,
+            Form::Planes => (self.ready16, self.ready_planes) = (true, true),
         }
     }
 

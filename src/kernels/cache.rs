@@ -9,6 +9,7 @@ use std::rc::Rc;
 use half::f16;
 
 use crate::error::{Error, Kind, Result};
+use crate::kernels::simd::quantise;
 use crate::kernels::vector;
 
 /// Tokens per page.
@@ -81,8 +82,8 @@ pub trait Code: Copy + Default + Plain {
     /// Largest code of a weight (a probability times the value's scale).
     const WEIGHT_LIMIT: f32;
 
-    /// The code of a rounded number within the limit.
-    fn new(rounded: f32) -> Self;
+    /// The code of a number within the limit.
+    fn new(number: i16) -> Self;
     /// Its number.
     fn get(self) -> i32;
 }
@@ -91,8 +92,8 @@ impl Code for i16 {
     const LIMIT: f32 = 8191.0;
     const WEIGHT_LIMIT: f32 = 4095.0;
 
-    fn new(rounded: f32) -> i16 {
-        rounded as i16
+    fn new(number: i16) -> i16 {
+        number
     }
     fn get(self) -> i32 {
         i32::from(self)
@@ -104,8 +105,8 @@ impl Code for u8 {
     const LIMIT: f32 = 127.0;
     const WEIGHT_LIMIT: f32 = 32767.0;
 
-    fn new(rounded: f32) -> u8 {
-        rounded as i8 as u8
+    fn new(number: i16) -> u8 {
+        number as u8
     }
     fn get(self) -> i32 {
         i32::from(self as i8)
@@ -155,22 +156,28 @@ impl<C: Code> Coded<C> {
     }
 
     fn put(&mut self, token: usize, key: &[f32], value: &[f32]) {
+        let mut codes = [0; KEY_BLOCK];
         let blocks = key.len().div_ceil(KEY_BLOCK);
         let (group, within) = (token / KEY_TOKENS, token % KEY_TOKENS);
-        for (b, block) in key.chunks(KEY_BLOCK).enumerate() {
-            let (scale, inverse) = scale(block, C::LIMIT);
-            self.key_scales[(group * blocks + b) * KEY_TOKENS + within] = scale;
-            for (d, x) in block.iter().enumerate() {
-                let pair = (group * blocks * KEY_BLOCK + b * KEY_BLOCK + d) / 2;
-                self.keys[(pair * KEY_TOKENS + within) * 2 + d % 2] = C::new((x * inverse).round_ties_even());
+        for (block, x) in (group * blocks..).zip(key.chunks(KEY_BLOCK)) {
+            let (scale, inverse) = scale(x, C::LIMIT);
+            self.key_scales[block * KEY_TOKENS + within] = scale;
+            quantise::to_codes(x, inverse, &mut codes[..x.len()]);
+            let pairs = self.keys[block * KEY_BLOCK * KEY_TOKENS..].chunks_exact_mut(2 * KEY_TOKENS);
+            for (pair, codes) in pairs.zip(codes[..x.len()].chunks(2)) {
+                let pair = pair[2 * within..].iter_mut();
+                pair.zip(codes).for_each(|(to, code)| *to = C::new(*code));
             }
         }
         let (scale, inverse) = scale(value, C::LIMIT);
         self.value_scales[token] = scale;
-        for (d, x) in value.iter().enumerate() {
-            let (panel, lane) = (d / VALUE_DIMENSIONS, d % VALUE_DIMENSIONS);
-            let at = ((panel * PAGE / 2 + token / 2) * VALUE_DIMENSIONS + lane) * 2 + token % 2;
-            self.values[at] = C::new((x * inverse).round_ties_even());
+        let panels = self.values.chunks_exact_mut(PAGE * VALUE_DIMENSIONS);
+        for (panel, x) in panels.zip(value.chunks(VALUE_DIMENSIONS)) {
+            quantise::to_codes(x, inverse, &mut codes[..x.len()]);
+            let places = panel[token / 2 * VALUE_DIMENSIONS * 2..].chunks_exact_mut(2);
+            for (place, code) in places.zip(&codes[..x.len()]) {
+                place[token % 2] = C::new(*code);
+            }
         }
     }
 }

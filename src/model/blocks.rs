@@ -4,7 +4,7 @@
 use crate::kernels::{self, Form, attention, vector};
 use crate::model::forward::Part;
 use crate::model::logits::Taken;
-use crate::model::weights::{Attention, FeedForward, Linear, Mixer, VectorId};
+use crate::model::weights::{Attention, FeedForward, Linear, MatrixId, Mixer, VectorId};
 use crate::model::{Model, carve};
 
 impl Model {
@@ -71,7 +71,11 @@ impl Model {
             self.weights.layers[layer].mixer_norm,
             self.weights.layers[layer].mixer.clone(),
         );
-        self.normalise(norm, 0..tokens);
+        let next = match &mixer {
+            Mixer::Attention(_, handles) => handles.q,
+            Mixer::DeltaNet(_, handles) => handles.qkv,
+        };
+        self.normalise(norm, 0..tokens, Some(next.matrix));
         match mixer {
             Mixer::Attention(index, handles) => self.attend(index, handles, tokens, parts),
             Mixer::DeltaNet(index, handles) => self.delta_net(index, handles, tokens, parts),
@@ -120,21 +124,13 @@ impl Model {
             heads.for_each(|(q, joined)| q.copy_from_slice(&joined[..kl]));
         }
         let Some(rope) = state.rope.as_ref() else { return };
-        for t in 0..tokens {
-            let q = &mut q[t * q_width..][..q_width];
-            let k = &mut k[t * k_width..][..k_width];
-            if let Some((q_norm, k_norm)) = handles.head_norms {
-                for head in q.chunks_exact_mut(kl) {
-                    vector::rms_norm_in_place(head, weights.vector(q_norm), hyper.rms_epsilon);
-                }
-                for head in k.chunks_exact_mut(kl) {
-                    vector::rms_norm_in_place(head, weights.vector(k_norm), hyper.rms_epsilon);
-                }
+        let (q_norm, k_norm) = handles.head_norms.unzip();
+        let place = |t: usize, head: &mut [f32], norm: Option<VectorId>| {
+            if let Some(norm) = norm {
+                vector::rms_norm_in_place(head, weights.vector(norm), hyper.rms_epsilon);
             }
-            for head in q.chunks_exact_mut(kl).chain(k.chunks_exact_mut(kl)) {
-                rope.rotate(arch.attention.rope, t, head);
-            }
-        }
+            rope.rotate(arch.attention.rope, t, head);
+        };
         let shape = attention::Shape {
             group,
             key_length: kl,
@@ -149,11 +145,16 @@ impl Model {
             };
             let (cache, first) = (&mut memory.cache, part.batch.first);
             let to = from + part.tokens;
-            let k = k[from * k_width..to * k_width].chunks_exact(k_width);
-            let v = v[from * v_width..to * v_width].chunks_exact(v_width);
-            for (position, (k, v)) in (first..).zip(k.zip(v)) {
-                for (h, (k, v)) in k.chunks_exact(kl).zip(v.chunks_exact(vl)).enumerate() {
-                    cache.put(layer, position, h, k, v);
+            for t in from..to {
+                for head in q[t * q_width..][..q_width].chunks_exact_mut(kl) {
+                    place(t, head, q_norm);
+                }
+                // A key goes into the cache as soon as it is turned.
+                let keys = k[t * k_width..][..k_width].chunks_exact_mut(kl);
+                let values = v[t * v_width..][..v_width].chunks_exact(vl);
+                for (h, (key, value)) in keys.zip(values).enumerate() {
+                    place(t, key, k_norm);
+                    cache.put(layer, first + t - from, h, key, value);
                 }
             }
             let heads = heads * group;
@@ -185,7 +186,11 @@ impl Model {
 
     /// Own rows of the first half of the feed-forward, over the normalised residual stream.
     pub(super) fn gate_up(&mut self, layer: usize, tokens: usize) {
-        self.normalise(self.weights.layers[layer].ffn_norm, 0..tokens);
+        let next = match &self.weights.layers[layer].ffn {
+            FeedForward::Dense(handles) => handles.gate,
+            FeedForward::Experts { router, .. } => *router,
+        };
+        self.normalise(self.weights.layers[layer].ffn_norm, 0..tokens, Some(next.matrix));
         if self.hyper.experts.is_some() {
             return self.experts_gate_up(layer, tokens);
         }
@@ -234,7 +239,7 @@ impl Model {
         if !self.state.rows.is_empty() && !predict {
             return self.some_rows(tokens);
         }
-        self.normalise(norm, tokens.iter().copied());
+        self.normalise(norm, tokens.iter().copied(), Some(matrix));
         let Model {
             shard,
             weights,
@@ -274,11 +279,14 @@ impl Model {
             return;
         }
         for (i, token) in tokens.iter().enumerate() {
-            self.normalise(self.weights.output_norm, [*token].into_iter());
+            self.normalise(
+                self.weights.output_norm,
+                [*token].into_iter(),
+                Some(self.weights.output),
+            );
             let state = &mut self.state;
             let matrix = self.weights.matrix(self.weights.output);
             let form = matrix.form_for(state.form);
-            state.input.prepare(form);
             let out = &mut state.gather.slice_mut(shard.index)[i * rows.len()..][..rows.len()];
             kernels::multiply_rows(matrix, &state.input, form, &rows, out);
         }
@@ -287,11 +295,11 @@ impl Model {
     /// Keeps the vectors that the output matrix would be applied to, on the leader.
     pub(super) fn keep_vectors(&mut self, tokens: usize) {
         let norm = self.weights.output_norm;
-        self.normalise(norm, 0..tokens);
+        self.normalise(norm, 0..tokens, None);
         let width = self.hyper.embedding_length;
         self.state.vectors.resize(tokens * width, 0.0);
         for (t, out) in self.state.vectors.chunks_exact_mut(width).enumerate() {
-            out.copy_from_slice(self.state.input.row_mut(t));
+            out.copy_from_slice(self.state.input.row(t));
         }
     }
 
@@ -305,8 +313,13 @@ impl Model {
         };
     }
 
-    /// These tokens of the residual stream, normalised, as the next matrices' input.
-    fn normalise(&mut self, norm: VectorId, tokens: impl ExactSizeIterator<Item = usize>) {
+    /// These tokens of the residual stream, normalised, as the next matrices' input, in the form that the first of them asks for.
+    fn normalise(
+        &mut self,
+        norm: VectorId,
+        mut tokens: impl ExactSizeIterator<Item = usize>,
+        next: Option<MatrixId>,
+    ) {
         let Model {
             hyper,
             weights,
@@ -314,11 +327,12 @@ impl Model {
             ..
         } = self;
         let width = hyper.embedding_length;
-        state.input.begin(tokens.len(), width);
-        for (i, t) in tokens.enumerate() {
-            let x = &state.x[t * width..][..width];
-            vector::rms_norm(x, weights.vector(norm), hyper.rms_epsilon, state.input.row_mut(i));
-        }
+        let form = next.map_or(Form::F32, |next| weights.matrix(next).form_for(state.form));
+        let norm = weights.vector(norm);
+        state.input.fill(tokens.len(), width, form, |_, row| {
+            let x = &state.x[tokens.next().unwrap_or(0) * width..][..width];
+            vector::rms_norm(x, norm, hyper.rms_epsilon, row);
+        });
     }
 
     /// Gathered rows of `width` through this shard's rows of a matrix into the residual's width. Every shard's slice is made
@@ -331,14 +345,14 @@ impl Model {
             state,
             ..
         } = self;
-        state.input.begin(tokens, width);
-        for t in 0..tokens {
-            let gather = &state.gather;
-            for (run, row) in state.input.row_mut(t).chunks_exact_mut(width / runs).enumerate() {
+        let gather = &state.gather;
+        let form = weights.matrix(linear.matrix).form_for(state.form);
+        state.input.fill(tokens, width, form, |t, row| {
+            for (run, row) in row.chunks_exact_mut(width / runs).enumerate() {
                 let piece = |s: usize| gather.width(s) / runs;
                 gather.copy_columns(t, |s| run * piece(s)..(run + 1) * piece(s), row);
             }
-        }
+        });
         state
             .gather
             .begin(tokens, |s| shard.rows(hyper.embedding_length, s));

@@ -118,10 +118,11 @@ impl Model {
             let input = if count == tokens {
                 &mut state.input
             } else {
-                input.begin(count, hyper.embedding_length);
-                for (i, (at, _)) in chosen.clone().enumerate() {
-                    input.row_mut(i).copy_from_slice(state.input.row(at / shape.used));
-                }
+                let form = weights.matrix(expert.gate.matrix).form_for(state.form);
+                let mut rows = chosen.clone().map(|(at, _)| state.input.row(at / shape.used));
+                input.fill(count, hyper.embedding_length, form, |_, row| {
+                    row.copy_from_slice(rows.next().unwrap_or_default());
+                });
                 &mut *input
             };
             let (gate, up) = (&mut buffers.gate[..count * own], &mut buffers.up[..count * own]);
@@ -189,16 +190,16 @@ impl Model {
             if count == 0 || own == 0 {
                 continue;
             }
-            input.begin(count, shape.feed_forward_length);
-            for (i, (at, _)) in chosen.clone().enumerate() {
+            let form = weights.matrix(expert.down.matrix).form_for(state.form);
+            let mut places = chosen.clone().map(|(at, _)| at);
+            input.fill(count, shape.feed_forward_length, form, |_, row| {
+                let at = places.next().unwrap_or(0);
                 let piece = |s: usize| {
                     let own = columns(shape, *shard, s).0;
                     at % shape.used * own..(at % shape.used + 1) * own
                 };
-                state
-                    .gather
-                    .copy_columns(at / shape.used, piece, input.row_mut(i));
-            }
+                state.gather.copy_columns(at / shape.used, piece, row);
+            });
             let out = &mut buffers.gate[..count * own];
             multiply(weights, expert.down, state.form, input, out, own);
             for ((at, weight), out) in chosen.zip(out.chunks_exact(own)) {
@@ -209,14 +210,14 @@ impl Model {
         if let Some((shared, _)) = shared
             && own > 0
         {
-            input.begin(tokens, shape.shared_length);
-            for t in 0..tokens {
+            let form = weights.matrix(shared.down.matrix).form_for(state.form);
+            input.fill(tokens, shape.shared_length, form, |t, row| {
                 let piece = |s: usize| {
                     let (own, own_shared) = columns(shape, *shard, s);
                     shape.used * own..shape.used * own + own_shared
                 };
-                state.gather.copy_columns(t, piece, input.row_mut(t));
-            }
+                state.gather.copy_columns(t, piece, row);
+            });
             let out = &mut buffers.gate[..tokens * own];
             multiply(weights, shared.down, state.form, input, out, own);
             let rows = sums.chunks_exact_mut(own).zip(out.chunks_exact(own));

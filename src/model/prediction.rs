@@ -34,18 +34,14 @@ impl Model {
         } = self;
         let Some(handles) = weights.prediction else { return };
         let width = hyper.embedding_length;
-        state.input.begin(tokens, 2 * width);
-        let embeddings = state.x.chunks_exact(width).zip(state.kept.chunks_exact(width));
-        for (t, (embedding, kept)) in embeddings.take(tokens).enumerate() {
-            let (left, right) = state.input.row_mut(t).split_at_mut(width);
-            vector::rms_norm(
-                embedding,
-                weights.vector(handles.token_norm),
-                hyper.rms_epsilon,
-                left,
-            );
-            vector::rms_norm(kept, weights.vector(handles.state_norm), hyper.rms_epsilon, right);
-        }
+        let form = weights.matrix(handles.join.matrix).form_for(state.form);
+        let norms = [handles.token_norm, handles.state_norm].map(|norm| weights.vector(norm));
+        state.input.fill(tokens, 2 * width, form, |t, row| {
+            let parts = [&state.x, &state.kept].map(|x| &x[t * width..][..width]);
+            for ((x, norm), out) in parts.into_iter().zip(norms).zip(row.chunks_exact_mut(width)) {
+                vector::rms_norm(x, norm, hyper.rms_epsilon, out);
+            }
+        });
         state.gather.begin(tokens, |s| shard.rows(width, s));
         let own = state.gather.width(shard.index);
         let out = state.gather.slice_mut(shard.index);

@@ -5,7 +5,7 @@ use crate::kernels::activations::{Block8, BlockPlanes, Sums, Super8, Super16, Su
 /// Magnitudes below this count as zero: their reciprocal is no finite float.
 const TINY: f32 = 1e-34;
 
-/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+/// `rows` holds vectors of `cols` values, all of a batch of `tokens` or some; super-block `s` of the `t`-th becomes number `s * tokens + t`.
 pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
     each_super(rows, tokens, cols, out, |x| {
         let mut out = Super8::ZERO;
@@ -17,7 +17,7 @@ pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
     });
 }
 
-/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+/// `rows` holds vectors of `cols` values, all of a batch of `tokens` or some; super-block `s` of the `t`-th becomes number `s * tokens + t`.
 pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
     each_super(rows, tokens, cols, out, |x| {
         let mut out = Super16::ZERO;
@@ -47,6 +47,13 @@ pub fn to_planes(supers: &[Super16], out: &mut [SuperPlanes]) {
             high: x.values().map(|code| (code.div_euclid(128) + 16) as u8 & 127),
             scale: x.scale,
         });
+    }
+}
+
+/// `round(x * factor)` of each value, ties to even. NaN becomes 0.
+pub fn to_codes(x: &[f32], factor: f32, out: &mut [i16]) {
+    for (x, out) in x.iter().zip(out) {
+        *out = (x * factor).round_ties_even() as i16;
     }
 }
 

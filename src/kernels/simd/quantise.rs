@@ -13,7 +13,7 @@ const ROUNDER: f32 = 12_582_912.0;
 /// Lanes of 16 bits, 0 1 2 3 4 5 6 7 -> 0 2 1 3 4 6 5 7: the order of [`Block16::codes`], and back.
 const ORDER: [u8; 16] = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
 
-/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+/// `rows` holds vectors of `cols` values, all of a batch of `tokens` or some; super-block `s` of the `t`-th becomes number `s * tokens + t`.
 #[inline(never)]
 pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
     each_super(rows, tokens, cols, out, |x, out| {
@@ -26,7 +26,7 @@ pub fn to_i8(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super8]) {
     });
 }
 
-/// `rows` holds `tokens` vectors of `cols` values; super-block `s` of token `t` becomes number `s * tokens + t`.
+/// `rows` holds vectors of `cols` values, all of a batch of `tokens` or some; super-block `s` of the `t`-th becomes number `s * tokens + t`.
 #[inline(never)]
 pub fn to_i16(rows: &[f32], tokens: usize, cols: usize, out: &mut [Super16]) {
     each_super(rows, tokens, cols, out, |x, out| {
@@ -51,6 +51,29 @@ pub fn to_planes(supers: &[Super16], out: &mut [SuperPlanes]) {
             planes(x, out);
         }
     }
+}
+
+/// `round(x * factor)` of each value, ties to even, for products below 2^22 that fit into sixteen bits. NaN becomes 0.
+#[inline(never)]
+pub fn to_codes(x: &[f32], factor: f32, out: &mut [i16]) {
+    assert!(x.len() == out.len(), "vectors of one length");
+    let factor = f32x4_splat(factor);
+    let number = |x: V128| {
+        let x = f32x4_mul(x, factor);
+        and(rounded(x), f32x4_eq(x, x))
+    };
+    let ((x, x_tail), (out, out_tail)) = (x.as_chunks::<8>(), out.as_chunks_mut());
+    let eight = |x: &[f32; 8]| {
+        let (fours, _) = x.as_chunks();
+        i16x8_narrow_i32x4(number(load_f32(&fours[0])), number(load_f32(&fours[1])))
+    };
+    for (x, out) in x.iter().zip(out) {
+        store_i16(out, eight(x));
+    }
+    let (mut last, mut codes) = ([0.0; 8], [0; 8]);
+    last[..x_tail.len()].copy_from_slice(x_tail);
+    store_i16(&mut codes, eight(&last));
+    out_tail.copy_from_slice(&codes[..x_tail.len()]);
 }
 
 /// Calls `f` for each super-block of values and where it goes.
