@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers bench-warm bench-work constrain golden clean
+.PHONY: help start serve site test check fmt clippy tsc tsc-js wasm prebuilt js wasm-test e2e e2e-tools e2e-engines bundlers soak fuzz bench bench-peers bench-warm bench-work constrain golden clean
 
 # make start ARGS='--dir models=/path': further options of tools/serve.mjs
 ARGS ?=
@@ -16,7 +16,7 @@ TSC := node_modules/.bin/tsc
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-start: ## build what is missing in a hurry, and serve the page on localhost
+start: ## serve the page on localhost, with the engine from pkg/prebuilt, or compiled in a hurry if its sources have changed
 	@exec node tools/start.mjs $(ARGS)
 
 serve: ## serve what is already built
@@ -40,6 +40,9 @@ clippy:
 
 wasm: node_modules/.package-lock.json ## build pkg/wasm/simd128 and pkg/wasm/relaxed
 	@$(STEP) "Building the engine for the browser" node tools/wasm.mjs $(if $(filter wasm,$(MAKECMDGOALS)),$(ARGS))
+
+prebuilt: node_modules/.package-lock.json ## put the engine, as built from these sources, into the repository: make start then compiles nothing
+	@$(STEP) "Building the engine for the repository" node tools/wasm.mjs --pack
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@$(STEP) "Installing the development tools from npm" npm ci --no-fund --no-audit --loglevel=error

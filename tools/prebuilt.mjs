@@ -1,6 +1,7 @@
 // The modules of the package as they lie in the repository, packed: who starts the page in a fresh clone need not compile the engine.
 // They count only while the sources are those they were made of.
 
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +21,21 @@ export function stampIn(folder) {
   return readFile(path.join(folder, STAMP), 'utf8').then(JSON.parse, () => ({}));
 }
 
+/** A sum of everything that the modules are made of, but for the compiler. */
+export async function sourcesOf() {
+  const entries = await readdir(path.join(ROOT, 'src'), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  files.push(...['Cargo.toml', 'Cargo.lock', 'tools/bindgen/Cargo.lock', 'tools/wasm.mjs'].map((name) => path.join(ROOT, name)));
+  return sha256(...(await Promise.all(files.sort().map((file) => readFile(file)))));
+}
+
+/** @param {Buffer[]} parts */
+export function sha256(...parts) {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+}
+
 /** Puts a finished build into the repository. @param {string} build */
 export async function pack(build) {
   const [from, to] = [folderOf(build), path.join(PACKED, build)];
@@ -36,10 +52,11 @@ export async function pack(build) {
  * Takes a build out of the repository.
  * @param {string} build
  * @param {string} sources the sum of the sources as they are now
+ * @param {string} to the folder that it becomes
  * @returns {Promise<boolean>} whether the packed build is of these sources; if not, nothing has been done
  */
-export async function unpack(build, sources) {
-  const [from, to] = [path.join(PACKED, build), folderOf(build)];
+export async function unpack(build, sources, to = folderOf(build)) {
+  const from = path.join(PACKED, build);
   if ((await stampIn(from)).sources !== sources) return false;
   await rm(to, { recursive: true, force: true });
   await mkdir(to, { recursive: true });

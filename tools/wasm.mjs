@@ -3,15 +3,14 @@
 // what it asks about schemas and grammars in pkg/wasm/constraints/. What is up to date is left alone.
 
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { folderOf, pack, stampIn, unpack } from './prebuilt.mjs';
+import { folderOf, pack, sha256, sourcesOf, stampIn, unpack } from './prebuilt.mjs';
 
 // Measured with qwen3-0.6b (Q4_K_M and Q8_0, one worker, best of 8 to 12 rounds that took turns): no level is faster than
 // LLVM's own output beyond the noise, and -O3 read prompts 4 % slower. Size after brotli: 458 kB without, 454 kB with -O1,
@@ -154,14 +153,6 @@ async function make(build, tool, options, sources) {
   console.log(`  ${build}: ${(await stat(wasm)).size.toLocaleString('en')} bytes in pkg/wasm/${build}`);
 }
 
-/** A sum of everything that the modules are made of, but for the compiler. */
-async function sourcesOf() {
-  const entries = await readdir(path.join(ROOT, 'src'), { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
-  files.push(...['Cargo.toml', 'Cargo.lock', 'tools/bindgen/Cargo.lock'].map((name) => path.join(ROOT, name)));
-  return sha256(...(await Promise.all(files.sort().map((file) => readFile(file)))));
-}
-
 /** The glue and the module speak a private format, so that tool and crate must have one version. */
 async function checkBindgenVersion() {
   const crate = await lockedVersion('Cargo.lock', 'wasm-bindgen');
@@ -188,13 +179,6 @@ async function buildBindgen() {
   const manifest = path.join(ROOT, 'tools/bindgen/Cargo.toml');
   const target = path.join(ROOT, 'tools/target');
   await run('bindgen', 'cargo', ['build', '--release', '--locked', '--manifest-path', manifest, '--target-dir', target]);
-}
-
-/** @param {Buffer[]} parts */
-function sha256(...parts) {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest('hex');
 }
 
 /**
