@@ -173,15 +173,16 @@ function showBars(found) {
   bars.append(
     ...list.map(([label, probability], index) => {
       const item = make('li');
+      const percent = (probability * 100).toFixed(1);
       const meter = make('span');
-      const share = { role: 'meter', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 1, 'aria-valuenow': probability };
+      const share = { role: 'meter', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': percent };
       for (const [name, value] of Object.entries(share)) meter.setAttribute(name, String(value));
       meter.append(make('span'));
-      if (meter.firstElementChild instanceof HTMLElement) meter.firstElementChild.style.width = `${probability * 100}%`;
+      if (meter.firstElementChild instanceof HTMLElement) meter.firstElementChild.style.width = `${percent}%`;
       item.append(
         make('span', index === 0 ? 'name best' : 'name', label),
         meter,
-        make('span', 'share', `${(probability * 100).toFixed(1)} %`),
+        make('span', 'share', `${percent} %`),
       );
       return item;
     }),

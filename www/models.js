@@ -10,26 +10,26 @@
  * @property {boolean} [recites] it only knows some answers by heart: nothing for documents
  */
 
+/** A question about a text. */
+const RECEIPT = 'What is the total?\n\nMill Lane Bakery\n14 March 2026\n2 x Rye bread  7.60\n1 x Olive oil  6.45\nTotal: €14.05';
+
 /** The model that is part of this page: loaded when nobody chooses another. @type {KnownModel} */
 export const builtIn = {
+  name: 'Fanlight reader',
+  about: 'Part of this page. Reads short receipts, invoices, cards and messages; may slip in long lists of items.',
+  url: 'models/fanlight-builtin-q8_0.gguf',
+  bytes: 3_133_376,
+  suggestions: ['What is Fanlight?', 'What can you do?', 'Is my text private?', RECEIPT],
+};
+
+/** Part of this page, too. @type {KnownModel} */
+const reciter = {
   name: 'tiny-chat',
-  about: 'Part of this page. Knows twenty answers by heart, and shows that everything works.',
+  about: 'Knows twenty answers by heart, and shows that everything works.',
   url: 'models/tiny-chat-q8_0.gguf',
   bytes: 2_355_936,
   recites: true,
   suggestions: ['What is Fanlight?', 'How do I start?', 'Is my text private?', 'Recite a poem.'],
-};
-
-/** A question about a text. */
-const RECEIPT = 'What is the total?\n\nMill Lane Bakery\n14 March 2026\n2 x Rye bread  7.60\n1 x Olive oil  6.45\nTotal: €14.05';
-
-/** Part of this page, too. @type {KnownModel} */
-const reader = {
-  name: 'Fanlight reader',
-  about: 'Reads short invoices, cards and messages; may slip in long lists of items.',
-  url: 'models/fanlight-builtin-q8_0.gguf',
-  bytes: 3_133_376,
-  suggestions: ['What is Fanlight?', 'What can you do?', 'Is my text private?', RECEIPT],
 };
 
 /** @param {string} repository @param {string} file */
@@ -38,7 +38,7 @@ const huggingFace = (repository, file) => `https://huggingface.co/${repository}/
 /** @type {KnownModel[]} */
 export const knownModels = [
   builtIn,
-  reader,
+  reciter,
   {
     name: 'SmolLM2 135M',
     about: 'Tiny and quick; English.',

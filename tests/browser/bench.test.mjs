@@ -19,7 +19,7 @@ test('the room compares numbers of workers, by length of the context, and gives 
   await page.waitForFunction(() => document.querySelector('#bench-status')?.textContent === 'Done');
   assert.deepEqual(
     await page.locator('#bench-rows th').allInnerTexts(),
-    [1, 1, 2, 2].map((count) => `tiny-chat-q8_0, ${count} ${count === 1 ? 'worker' : 'workers'}`),
+    [1, 1, 2, 2].map((count) => `fanlight-builtin-q8_0, ${count} ${count === 1 ? 'worker' : 'workers'}`),
   );
   assert.equal(await page.locator('#bench-plots polyline').count(), 4);
   await page.click('#bench-copy');

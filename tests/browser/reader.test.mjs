@@ -1,4 +1,4 @@
-// The reader, a model that is part of the page, at work in its rooms. What is expected is what the texts say.
+// The model that is part of the page, at work in its rooms. What is expected is what the texts say.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const test = testWith('locators');
 async function open(t, room) {
   const server = await serve(t);
   const { context } = await launch(t, { viewport: { width: 1280, height: 900 }, permissions: ['clipboard-read', 'clipboard-write'] });
-  const page = await ready(context, `${server.url}www/?model=models/fanlight-builtin-q8_0.gguf#/${room}`);
+  const page = await ready(context, `${server.url}www/#/${room}`);
   assert.match(String(await page.textContent('#mode')), /Fanlight built-in/);
   return { server, page };
 }

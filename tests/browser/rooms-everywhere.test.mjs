@@ -18,7 +18,7 @@ async function open(t, room) {
   const { context } = await launch(t);
   const server = await serve(t);
   const page = await context.newPage();
-  await page.goto(`${server.url}www/?model=models/fanlight-builtin-q8_0.gguf#/${room}`);
+  await page.goto(`${server.url}www/#/${room}`);
   await until(page, () => document.body.dataset['status'] === 'ready');
   return page;
 }
