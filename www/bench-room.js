@@ -6,6 +6,7 @@ import { bytes, perSecond } from './format.js';
 import { endBench, fanlightBench } from './measure.js';
 import { plot } from './plot.js';
 import { showProblem } from './rooms.js';
+import { copies } from './save.js';
 
 /**
  * What was measured of one model with so many workers at one length. Rates are in tokens per second.
@@ -26,11 +27,14 @@ const start = find('bench-start', HTMLButtonElement);
 const stop = find('bench-stop', HTMLButtonElement);
 const models = find('bench-models', HTMLTextAreaElement);
 const field = (/** @type {string} */ id) => find(id, HTMLInputElement);
+/** All that was measured, as JSON. */
+let measured = '';
 
 /** Wires the room. */
 export function setUpBench() {
   const threads = new URLSearchParams(location.search).get('threads');
   if (threads) field('bench-threads').value = threads;
+  copies(find('bench-copy', HTMLButtonElement), () => measured);
   /** What the field says when nobody wrote in it. */
   let proposed = '';
   engine.addEventListener('change', () => {
@@ -43,23 +47,27 @@ export function setUpBench() {
   stop.addEventListener('click', () => measuring?.abort());
   find('bench-form', HTMLFormElement).addEventListener('submit', async (event) => {
     event.preventDefault();
-    measuring = new AbortController();
+    if (measuring) return;
+    const { signal } = (measuring = new AbortController());
     start.hidden = true;
     stop.hidden = false;
     showProblem(problem);
-    const { choice } = engine;
-    await engine.release(); // its memory, and its part of the processor
+    const { choice, status: before } = engine;
     try {
-      await measure(choice, measuring.signal);
+      await engine.release(); // its memory, and its part of the processor
+      await measure(choice, signal);
       status.textContent = 'Done';
     } catch (error) {
-      status.textContent = measuring.signal.aborted ? 'Stopped' : '';
+      status.textContent = signal.aborted ? 'Stopped' : '';
       showProblem(problem, error);
+    } finally {
+      await endBench();
+      measuring = undefined;
+      start.hidden = false;
+      stop.hidden = true;
     }
-    await endBench();
-    start.hidden = false;
-    stop.hidden = true;
-    if (choice && engine.status === 'none') void engine.load(choice);
+    const used = before === 'ready' || before === 'loading';
+    if (choice && used && engine.status === 'none') void engine.load(choice);
   });
 }
 
@@ -69,7 +77,8 @@ export function setUpBench() {
  */
 async function measure(choice, signal) {
   const lengths = numbers('bench-lengths', 'Context lengths');
-  const predict = Number(field('bench-predict').value);
+  const [predict = 1] = numbers('bench-predict', 'Tokens to write');
+  const [runs = 1] = numbers('bench-runs', 'Runs');
   const contextLength = Math.max(...lengths) + predict;
   /** @type {Row[]} */
   const rows = [];
@@ -77,14 +86,17 @@ async function measure(choice, signal) {
   const infos = [];
   for (const { source, name, threads } of candidates(choice)) {
     const options = { model: source, contextLength, predict, signal, ...(threads > 0 && { threads }) };
-    const tell = (/** @type {string} */ text) => (status.textContent = `${name}: ${text}`);
+    /** @type {import('./measure.js').Tell} */
+    const tell = (text, progress) => {
+      status.textContent = `${name}: ${text}`;
+      if (progress) engine.note(source, progress);
+    };
     tell('warming up');
     const { info } = await fanlightBench({ ...options, promptTokens: Math.min(32, ...lengths), runs: 1 }, tell);
     infos.push(info);
     const label = `${name}, ${info.shards} ${info.shards === 1 ? 'worker' : 'workers'}`;
     for (const context of lengths) {
       tell(`${info.shards} ${info.shards === 1 ? 'worker' : 'workers'}, ${context} tokens`);
-      const runs = Number(field('bench-runs').value);
       const { prefill, decode } = await fanlightBench({ ...options, promptTokens: context, runs });
       const firstMs = median(prefill.map(({ ms }) => ms));
       const memory = info.weightBytes + info.kvBytes + info.bufferBytes;
@@ -148,11 +160,6 @@ function show(rows, models) {
     plot('Reading a prompt, tokens/s', 'by tokens of the prompt', series('read')),
     plot('Writing an answer, tokens/s', 'by tokens before it', series('write')),
   );
-  const copy = find('bench-copy', HTMLButtonElement);
-  copy.textContent = 'Copy as JSON';
-  copy.onclick = async () => {
-    const { userAgent, hardwareConcurrency } = navigator;
-    await navigator.clipboard.writeText(JSON.stringify({ models, rows, userAgent, hardwareConcurrency }, null, 2));
-    copy.textContent = 'Copied';
-  };
+  const { userAgent, hardwareConcurrency } = navigator;
+  measured = JSON.stringify({ models, rows, userAgent, hardwareConcurrency }, null, 2);
 }

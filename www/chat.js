@@ -50,14 +50,22 @@ export function setUpChat() {
     startOver();
     question.focus();
   });
+  /** Whose conversation it is. @type {unknown} */
+  let source;
   engine.addEventListener('change', () => {
-    if (engine.status === 'loading') startOver();
+    if (engine.status === 'loading' && source !== engine.choice?.source) {
+      source = engine.choice?.source;
+      startOver();
+    }
     if (engine.status === 'ready') {
-      showSuggestions(engine.choice?.suggestions ?? []);
+      showSuggestions(turns.length > 0 ? [] : (engine.choice?.suggestions ?? []));
       if (document.activeElement === document.body && !matchMedia('(pointer: coarse)').matches) {
         question.focus({ preventScroll: true });
       }
     }
+    const plain = engine.choice?.plain === true;
+    find('tools', HTMLFieldSetElement).disabled = thinking.disabled = plain;
+    find('plain', HTMLParagraphElement).hidden = !plain;
     update();
   });
 }
@@ -108,7 +116,7 @@ async function answer(model, turn, signal) {
   const params = {
     messages: before,
     ...samplingOptions(),
-    ...(thinking.value && { enable_thinking: thinking.value === 'on' }),
+    ...(thinking.value && !thinking.disabled && { enable_thinking: thinking.value === 'on' }),
   };
   /** @type {Timings | undefined} */
   let timings;
@@ -216,7 +224,7 @@ function setUpTools() {
 }
 
 function chosenTools() {
-  const boxes = find('tools', HTMLFieldSetElement).querySelectorAll('input:checked');
+  const boxes = find('tools', HTMLFieldSetElement).querySelectorAll('input:checked:enabled');
   const names = new Set([...boxes].map((box) => (box instanceof HTMLInputElement ? box.value : '')));
   return tools.map(({ tool }) => tool).filter((tool) => names.has(tool.function.name));
 }

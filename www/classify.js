@@ -2,7 +2,7 @@
 
 import { readCsv, writeCsv } from './csv.js';
 import { find, make } from './dom.js';
-import { takeDrops } from './drop.js';
+import { readText, takeDrops } from './drop.js';
 import { engine } from './engine.js';
 import { duration, perSecond } from './format.js';
 import { showProblem } from './rooms.js';
@@ -23,7 +23,7 @@ const file = find('class-file', HTMLInputElement);
 
 /** The table that was opened: its name, and its rows, the first with the names of the columns. */
 let table = { name: '', rows: /** @type {string[][]} */ ([]) };
-/** What was found for each row, as far as it has come. @type {Classification[]} */
+/** What was found for each row of the table, as far as it has come; nothing for a row without text. @type {(Classification | undefined)[]} */
 let found = [];
 /** @type {AbortController | undefined} */
 let working;
@@ -31,7 +31,14 @@ let working;
 /** Wires the room. */
 export function setUpClassify() {
   find('class-samples', HTMLDivElement).append(...classes.map((sample) => chip(sample.name, () => showSample(sample))));
-  for (const field of [labelsField, text]) field.addEventListener('input', update);
+  for (const field of [labelsField, text]) {
+    field.addEventListener('input', () => {
+      working?.abort();
+      showBars();
+      update();
+    });
+  }
+  column.addEventListener('change', () => setTable(table));
   start.addEventListener('click', () => void (table.rows.length > 0 ? classifyTable() : classifyOne()));
   stop.addEventListener('click', () => working?.abort());
   file.addEventListener('change', () => {
@@ -43,11 +50,7 @@ export function setUpClassify() {
     void open(files);
     return true;
   });
-  find('class-forget', HTMLButtonElement).addEventListener('click', () => {
-    table = { name: '', rows: [] };
-    found = [];
-    update();
-  });
+  find('class-forget', HTMLButtonElement).addEventListener('click', () => setTable({ name: '', rows: [] }));
   find('class-save', HTMLButtonElement).addEventListener('click', () => save('fanlight-labels.csv', 'text/csv', asCsv()));
   engine.addEventListener('change', update);
   const [first] = classes;
@@ -57,13 +60,13 @@ export function setUpClassify() {
 
 /** @param {typeof classes[number]} sample */
 function showSample({ labels, texts }) {
+  working?.abort();
   labelsField.value = labels.join(', ');
   text.value = texts[0] ?? '';
   find('class-texts', HTMLDivElement).replaceChildren(
     ...texts.map((each, index) =>
       chip(`Text ${index + 1}`, () => {
         text.value = each;
-        update();
         void classifyOne();
       }),
     ),
@@ -83,28 +86,40 @@ function labels() {
 async function classifyOne() {
   await work(async (model, signal) => {
     const began = performance.now();
-    showBars(await model.classify(text.value, labels(), { signal }));
+    showBars();
+    const answer = await model.classify(text.value, labels(), { signal });
+    if (signal.aborted) return; // another text is there
+    showBars(answer);
     find('classify-facts', HTMLParagraphElement).textContent = `in ${((performance.now() - began) / 1000).toFixed(2)} s`;
   });
 }
 
 async function classifyTable() {
-  found = [];
-  const texts = rowsToDo();
-  const began = performance.now();
-  showTable(texts, 0);
   await work(async (model, signal) => {
-    for await (const each of model.classify(texts, labels(), { signal, truncate: true })) {
-      found.push(each);
+    const texts = rowsToDo();
+    // Rows without text keep their place, and get no label.
+    const places = texts.flatMap((each, at) => (each.trim() === '' ? [] : [at]));
+    if (places.length === 0) throw new Error('There is no text in this column.');
+    /** @type {typeof found} */
+    const mine = (found = []);
+    const began = performance.now();
+    showTable(texts, 0);
+    let done = 0;
+    for await (const each of model.classify(places.map((at) => texts[at] ?? ''), labels(), { signal, truncate: true })) {
+      if (found !== mine) return; // of another table
+      mine[places[done++] ?? 0] = each;
       showTable(texts, (performance.now() - began) / 1000);
     }
+    mine.length = texts.length;
+    showTable(texts, (performance.now() - began) / 1000);
   });
 }
 
-/** @param {(model: import('./engine.js').Model, signal: AbortSignal) => Promise<void>} task */
+/** In place of what is being done, if anything is. @param {(model: import('./engine.js').Model, signal: AbortSignal) => Promise<void>} task */
 async function work(task) {
   const { model } = engine;
-  if (!model || working) return;
+  if (!model) return;
+  working?.abort();
   const abort = (working = new AbortController());
   showProblem(problem);
   update();
@@ -112,9 +127,9 @@ async function work(task) {
     if (labels().length < 2) throw new Error('Name at least two labels, with commas between them.');
     await task(model, AbortSignal.any([abort.signal, engine.signal]));
   } catch (error) {
-    showProblem(problem, error);
+    if (working === abort) showProblem(problem, error);
   } finally {
-    working = undefined;
+    if (working === abort) working = undefined;
     update();
   }
 }
@@ -124,16 +139,24 @@ async function work(task) {
 /** @param {File[]} files */
 async function open([first]) {
   if (!first) return;
-  const rows = readCsv(await first.text());
+  showProblem(problem);
+  const text = await readText(first).catch((error) => showProblem(problem, error));
+  if (text === undefined) return;
+  const rows = readCsv(text);
   const [head = [], ...body] = rows;
   if (body.length === 0) return showProblem(problem, new Error(`${first.name} has no rows below its first line.`));
-  showProblem(problem);
-  table = { name: first.name, rows };
-  found = [];
   // The column with the longest texts is most likely the one.
   const size = (/** @type {number} */ at) => body.reduce((sum, row) => sum + (row[at]?.length ?? 0), 0);
   const longest = head.map((_, at) => at).sort((a, b) => size(b) - size(a))[0] ?? 0;
   column.replaceChildren(...head.map((name, at) => new Option(name || `column ${at + 1}`, String(at), false, at === longest)));
+  setTable({ name: first.name, rows });
+}
+
+/** Another table, or another column of it: what was found, or is being looked for, is of the one before. @param {typeof table} other */
+function setTable(other) {
+  working?.abort();
+  table = other;
+  found = [];
   update();
 }
 
@@ -144,8 +167,8 @@ function rowsToDo() {
 function asCsv() {
   const [head = [], ...body] = table.rows;
   const rows = body.slice(0, found.length).map((row, index) => {
-    const { label = '', confidence = 0 } = found[index] ?? {};
-    return [...row, label, Number(confidence.toFixed(4))];
+    const { label, confidence } = found[index] ?? {};
+    return [...row, label ?? '', confidence === undefined ? '' : Number(confidence.toFixed(4))];
   });
   return writeCsv([[...head, 'label', 'probability'], ...rows]);
 }
@@ -203,14 +226,15 @@ function showTable(texts, seconds) {
   find('class-progress-text', HTMLParagraphElement).textContent =
     `${found.length} of ${texts.length} rows, ${perSecond(rate)} a second${left}`;
   find('class-counts', HTMLUListElement).replaceChildren(
-    ...labels().map((label) => make('li', '', `${label}: ${found.filter((each) => each.label === label).length}`)),
+    ...labels().map((label) => make('li', '', `${label}: ${found.filter((each) => each?.label === label).length}`)),
   );
   const rows = find('class-rows', HTMLTableSectionElement);
   if (found.length === 0) rows.replaceChildren();
   for (let at = rows.rows.length; at < Math.min(found.length, SHOWN_ROWS); at++) {
-    const { label = '', confidence = 0 } = found[at] ?? {};
+    const { label, confidence } = found[at] ?? {};
     const row = rows.insertRow();
-    for (const cell of [texts[at], label, `${(confidence * 100).toFixed(0)} %`]) row.append(make('td', '', cell ?? ''));
+    const share = confidence === undefined ? '' : `${(confidence * 100).toFixed(0)} %`;
+    for (const cell of [texts[at], label, share]) row.append(make('td', '', cell ?? ''));
   }
 }
 

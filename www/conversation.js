@@ -3,6 +3,7 @@
 import { find, make } from './dom.js';
 import { duration, perSecond } from './format.js';
 import { markdown } from './markdown.js';
+import { copies } from './save.js';
 
 const log = find('conversation', HTMLDivElement);
 
@@ -69,6 +70,7 @@ export class Exchange {
 
   /** A tool begins. @param {{ id: string, function: { name: string, arguments: string } }} call */
   addCall({ id, function: { name, arguments: args } }) {
+    const follow = isAtEnd();
     this.#endThoughts();
     this.#finishText();
     const element = make('details', 'call');
@@ -78,7 +80,7 @@ export class Exchange {
     this.#calls.set(id, element);
     this.#text.before(element);
     this.#newText(element);
-    scrollDown();
+    if (follow) scrollDown();
   }
 
   /** A tool is done. @param {string} id @param {string} content @param {boolean} failed */
@@ -90,6 +92,7 @@ export class Exchange {
 
   /** @param {import('./vendor/fanlight/dist/index.js').Timings | undefined} timings @param {string} [remark] */
   end(timings, remark) {
+    const follow = isAtEnd();
     this.#endThoughts();
     this.#finishText();
     this.#answer.removeAttribute('aria-busy');
@@ -100,16 +103,14 @@ export class Exchange {
       ...(wait > 0 ? [`first after ${(wait / 1000).toFixed(2)} s`] : []),
       ...(remark ? [remark] : []),
     ].join(' · ');
-    const copy = link('Copy', async () => {
-      await navigator.clipboard.writeText(this.#said);
-      copy.textContent = 'Copied';
-    });
+    const copy = link('Copy', () => {});
+    copies(copy, () => this.#said);
     this.#foot.replaceChildren(
       make('span', 'facts', facts),
       ...(this.#said ? [copy] : []),
       link('Again', this.#actions.onAgain),
     );
-    scrollDown();
+    if (follow) scrollDown();
   }
 
   /** It came to nothing, or is to be replaced. */
@@ -189,12 +190,12 @@ function link(text, onClick) {
   return button;
 }
 
-/** The reader has not scrolled up to read something else. */
+/** The conversation is looked at, and nobody has scrolled up to read something else. */
 function isAtEnd() {
-  return innerHeight + scrollY >= document.documentElement.scrollHeight - 120;
+  return log.offsetParent !== null && innerHeight + scrollY >= document.documentElement.scrollHeight - 120;
 }
 
-/** To what was said last. */
+/** To what was said last, if the conversation is looked at. */
 export function scrollDown() {
-  scrollTo({ top: document.documentElement.scrollHeight });
+  if (log.offsetParent !== null) scrollTo({ top: document.documentElement.scrollHeight });
 }

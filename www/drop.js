@@ -33,3 +33,12 @@ export function setUpDrop() {
     takers.some((taker) => taker(files));
   });
 }
+
+/** The text of a file; a clear error if it holds none. @param {File} file */
+export async function readText(file) {
+  const text = await file.text().catch(() => {
+    throw new Error(`${file.name} could not be opened.`);
+  });
+  if (/^%PDF/.test(text) || text.includes('\0')) throw new Error(`${file.name} is neither text nor an image: only these can be read here.`);
+  return text;
+}

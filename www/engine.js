@@ -6,7 +6,7 @@ import { loadOptions } from './settings.js';
 /** @typedef {import('./vendor/fanlight/dist/index.js').Model} Model */
 /** @typedef {import('./vendor/fanlight/dist/index.js').Progress} Progress */
 /** @typedef {string | File | File[]} Source an address, or files of the visitor's */
-/** @typedef {{ name: string, source: Source, suggestions?: string[] }} Choice */
+/** @typedef {{ name: string, source: Source, suggestions?: string[], plain?: boolean, contextLength?: number }} Choice see KnownModel */
 
 /**
  * Tells `change` when its status is another, and `progress` while it loads.
@@ -25,6 +25,8 @@ class Engine extends EventTarget {
   progress;
   /** Every file that came from the network, and how much of it. @type {Map<string, number>} */
   downloads = new Map();
+  /** Files of which only the beginning was read. @type {Set<string>} */
+  beginnings = new Set();
   #using = new AbortController();
 
   /** Fires when the model goes: whoever uses it, stops. */
@@ -37,7 +39,7 @@ class Engine extends EventTarget {
     const using = await this.#start(choice);
     try {
       const model = await Fanlight.load(choice.source, {
-        ...loadOptions(),
+        ...loadOptions(choice.contextLength),
         signal: using.signal,
         onProgress: (progress) => this.#tell(progress),
       });
@@ -89,11 +91,13 @@ class Engine extends EventTarget {
   /** @param {Progress} progress */
   #tell(progress) {
     this.progress = progress;
-    const source = this.choice?.source;
-    if (progress.phase === 'download' && !progress.fromCache && typeof source === 'string') {
-      this.downloads.set(new URL(source, document.baseURI).href, progress.loaded);
-    }
+    if (this.choice) this.note(this.choice.source, progress);
     this.dispatchEvent(new Event('progress'));
+  }
+
+  /** Remembers what comes from the network. @param {Source} source @param {Progress} progress */
+  note(source, { phase, fromCache, loaded }) {
+    if (phase === 'download' && !fromCache && typeof source === 'string') this.downloads.set(new URL(source, document.baseURI).href, loaded);
   }
 
   /** @param {Engine['status']} status */

@@ -1,7 +1,7 @@
 // The room that turns documents into JSON. What comes out obeys the schema, whatever the model would rather write.
 
 import { find, make } from './dom.js';
-import { takeDrops } from './drop.js';
+import { readText, takeDrops } from './drop.js';
 import { engine } from './engine.js';
 import { addParts, markForced } from './forced.js';
 import { perSecond } from './format.js';
@@ -9,10 +9,10 @@ import { jsonTree } from './json-tree.js';
 import { partialJson } from './partial-json.js';
 import { showProblem } from './rooms.js';
 import { documents as samples } from './samples.js';
-import { save } from './save.js';
+import { copies, save } from './save.js';
 import { request } from './schema.js';
 import { currentSchema, setFields, setUpSchemaEditor } from './schema-editor.js';
-import { samplingOptions } from './settings.js';
+import { samplingOptions, setting } from './settings.js';
 import { writeCsv } from './csv.js';
 
 /** @typedef {import('./vendor/fanlight/dist/index.js').Timings} Timings */
@@ -49,7 +49,8 @@ let working;
 /** Wires the room. */
 export function setUpExtract() {
   setUpSchemaEditor(() => {
-    for (const item of items) if (item.state !== 'new' && item !== working_()) forget(item);
+    working?.abort();
+    items.forEach(forget);
     update();
   });
   find('doc-samples', HTMLDivElement).append(
@@ -80,7 +81,8 @@ export function setUpExtract() {
   });
   text.addEventListener('paste', (event) => {
     const images = [...(event.clipboardData?.files ?? [])];
-    if (images.length === 0) return;
+    // A table's cells come as text and as a picture of them: the text is exact.
+    if (images.length === 0 || event.clipboardData?.getData('text/plain')) return;
     event.preventDefault();
     void addFiles(images);
   });
@@ -90,12 +92,7 @@ export function setUpExtract() {
     save('fanlight.json', 'application/json', `${JSON.stringify(results(), null, 2)}\n`);
   });
   find('extract-csv', HTMLButtonElement).addEventListener('click', () => save('fanlight.csv', 'text/csv', asCsv()));
-  const copy = find('extract-copy', HTMLButtonElement);
-  copy.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(JSON.stringify(results(), null, 2));
-    copy.textContent = 'Copied';
-    setTimeout(() => (copy.textContent = 'Copy'), 2000);
-  });
+  copies(find('extract-copy', HTMLButtonElement), () => JSON.stringify(results(), null, 2));
   engine.addEventListener('change', update);
   const [first] = samples;
   if (first) {
@@ -121,14 +118,25 @@ function setItems(others) {
 /** Images are read when their turn comes; anything else is taken for text. @param {File[]} added */
 async function addFiles(added) {
   const more = await Promise.all(
-    added.map(async (file) =>
-      file.type.startsWith('image/') ? newItem(file.name, '', file) : newItem(file.name, await file.text()),
-    ),
+    added.map(async (file) => {
+      if (file.type.startsWith('image/')) return newItem(file.name, '', file);
+      const item = newItem(file.name, '');
+      item.text = await readText(file).catch((error) => fail(item, error));
+      return item;
+    }),
   );
-  const kept = items.filter(({ text, image }) => (text.trim() !== '' || image) && !samples.some((each) => each.text === text));
+  const isEmpty = (/** @type {Item} */ { text, image, state }) => text.trim() === '' && !image && state !== 'reading' && state !== 'failed';
+  const kept = items.filter((item) => !isEmpty(item) && !samples.some((each) => each.text === item.text));
   items = [...kept, ...more];
   show(more[0]);
   for (const item of more) if (item.image) await read(item);
+}
+
+/** @param {Item} item @param {unknown} error @returns {string} its text: there is none */
+function fail(item, error) {
+  item.state = 'failed';
+  item.error = error;
+  return '';
 }
 
 /** The text of an image. @param {Item} item */
@@ -148,8 +156,7 @@ async function read(item) {
     item.facts = '';
     if (item.text === '') throw new Error('No text was found in the image.');
   } catch (error) {
-    item.state = 'failed';
-    item.error = error instanceof Error ? error : new Error(`The image could not be read. ${error}`);
+    fail(item, error instanceof Error ? error : new Error(`The image could not be read. ${error}`));
   }
   if (shown === item) show(item);
   else update();
@@ -157,16 +164,12 @@ async function read(item) {
 
 /** What was found does not hold any more. @param {Item} item */
 function forget(item) {
-  if (item.state === 'reading') return;
+  if (item.state === 'reading' || (item.state === 'failed' && item.text === '')) return;
   Object.assign(item, { state: 'new', answer: '', forced: [], facts: '' });
   delete item.error;
 }
 
 // ---- Work ------------------------------------------------------------------------------------------------------
-
-function working_() {
-  return items.find(({ state }) => state === 'working');
-}
 
 async function extractAll() {
   const { model } = engine;
@@ -177,11 +180,13 @@ async function extractAll() {
     const schema = currentSchema();
     const waiting = items.some(({ state }) => state !== 'done') ? items.filter(({ state }) => state !== 'done') : items;
     const signal = AbortSignal.any([abort.signal, engine.signal]);
+    let follow = true;
     for (const item of [...waiting]) {
       if (signal.aborted || item.state === 'reading' || item.text.trim() === '') continue;
       forget(item);
-      show(item);
+      if (follow) show(item);
       await extractOne(model, item, schema, signal);
+      follow = shown === item; // who looks at another one stays there
     }
   } catch (error) {
     showProblem(problem, error);
@@ -215,20 +220,28 @@ async function extractOne(model, item, schema, signal) {
     );
     let finish = '';
     for await (const { choices, timings } of stream) {
+      signal.throwIfAborted();
       addParts(item.forced, item.answer.length, choices[0]?.forced);
       item.answer += choices[0]?.delta.content ?? '';
       finish = choices[0]?.finish_reason ?? finish;
       if (timings) item.facts = factsOf(timings);
       requestShow(item);
     }
-    item.state = finish === 'length' ? 'failed' : 'done';
-    if (finish === 'length') item.error = new Error('The answer was cut off: the context is full. Settings can make it larger.');
+    if (finish === 'length') throw new Error(cutOff(model));
+    item.state = 'done';
   } catch (error) {
-    item.state = signal.aborted ? 'stopped' : 'failed';
-    if (!signal.aborted) item.error = error;
+    if (!signal.aborted) fail(item, error);
+    else if (item.state === 'working') item.state = 'stopped';
   }
   if (shown === item) show(item);
   else update();
+}
+
+/** Why an answer did not come to its end. @param {import('./engine.js').Model} model */
+function cutOff(model) {
+  if (setting('max_tokens')) return 'The answer was cut off: Settings allow no longer one.';
+  const { contextLength } = model.info();
+  return `The answer was cut off: this document and its answer need more than the ${contextLength} tokens of context.`;
 }
 
 /** @param {Timings} timings */
@@ -285,19 +298,31 @@ function update() {
   stop.hidden = working === undefined;
   text.disabled = shown?.state === 'reading' || shown?.state === 'working';
   list.hidden = length < 2;
-  list.replaceChildren(
-    ...items.map((item) => {
-      const button = make('button', 'item');
-      button.type = 'button';
-      button.append(make('span', '', item.name), make('span', 'soft', STATES[item.state]));
-      if (item === shown) button.setAttribute('aria-current', 'true');
-      button.addEventListener('click', () => show(item));
-      const element = make('li');
-      element.append(button);
-      return element;
-    }),
-  );
+  const rows = items.map(rowOf);
+  if (rows.length !== list.children.length || rows.some((row, at) => row !== list.children[at])) list.replaceChildren(...rows);
   showResult();
+}
+
+/** The documents' places in the list: an element that is replaced would lose the focus. @type {WeakMap<Item, HTMLLIElement>} */
+const places = new WeakMap();
+
+/** @param {Item} item */
+function rowOf(item) {
+  let row = places.get(item);
+  if (!row) {
+    const button = make('button', 'item');
+    button.type = 'button';
+    button.append(make('span', '', item.name), make('span', 'soft'));
+    button.addEventListener('click', () => show(item));
+    row = make('li');
+    row.append(button);
+    places.set(item, row);
+  }
+  const { firstElementChild: button } = row;
+  if (button?.lastElementChild) button.lastElementChild.textContent = STATES[item.state];
+  if (item === shown) button?.setAttribute('aria-current', 'true');
+  else button?.removeAttribute('aria-current');
+  return row;
 }
 
 function showResult() {

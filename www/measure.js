@@ -28,6 +28,8 @@ import { bytes } from './format.js';
  */
 
 /** @typedef {import('./vendor/fanlight/dist/index.js').Model} Model */
+/** @typedef {import('./vendor/fanlight/dist/index.js').Progress} Progress */
+/** @typedef {(text: string, progress?: Progress) => void} Tell hears what is being done */
 
 /** @type {{ key: string, source: BenchOptions['model'], model: Promise<Model> } | undefined} */
 let loaded;
@@ -35,7 +37,7 @@ let loaded;
 /**
  * The model of these options; kept until another one is asked for.
  * @param {BenchOptions} options
- * @param {(text: string) => void} tell
+ * @param {Tell} tell
  */
 async function load({ model, threads, build, transport, contextLength, kvType, signal }, tell = () => {}) {
   const key = JSON.stringify([threads, build, transport, contextLength, kvType]);
@@ -48,8 +50,10 @@ async function load({ model, threads, build, transport, contextLength, kvType, s
       ...(contextLength && { contextLength }),
       ...(kvType && { kvType }),
       ...(signal && { signal }),
-      onProgress: (/** @type {{ phase: string, loaded: number, total?: number }} */ { phase, loaded, total }) =>
-        tell(`${phase}: ${bytes(loaded)}${total ? ` of ${bytes(total)}` : ''}`),
+      onProgress: (/** @type {Progress} */ progress) => {
+        const { phase, loaded, total } = progress;
+        tell(`${phase}: ${bytes(loaded)}${total ? ` of ${bytes(total)}` : ''}`, progress);
+      },
     };
     const source = typeof model === 'string' ? new URL(model, location.href) : model;
     loaded = { key, source: model, model: Fanlight.load(source, options) };
@@ -84,7 +88,7 @@ function prompt(length, vocabulary) {
 /**
  * Measures prefill and decode.
  * @param {BenchOptions} options
- * @param {(text: string) => void} [tell]
+ * @param {Tell} [tell]
  * @returns {Promise<BenchResult>}
  */
 export async function fanlightBench(options, tell) {

@@ -1,4 +1,4 @@
-// Models that are known to work, smallest first. Any other GGUF file of these families works as well.
+// Models that are known to work: those of this page first, then by size. Any other GGUF file of these families works as well.
 
 /**
  * @typedef {object} KnownModel
@@ -6,6 +6,8 @@
  * @property {string} about one line for people
  * @property {string} url
  * @property {number} bytes
+ * @property {boolean} [plain] it neither thinks before it answers nor calls tools
+ * @property {number} [contextLength] the most tokens that it takes, where that is little
  * @property {string[]} [suggestions] what to ask it first
  * @property {boolean} [recites] it only knows some answers by heart: nothing for documents
  */
@@ -19,6 +21,8 @@ export const builtIn = {
   about: 'Part of this page. Reads short receipts, invoices, cards and messages; may slip in long lists of items.',
   url: 'models/fanlight-builtin-q8_0.gguf',
   bytes: 3_133_376,
+  plain: true,
+  contextLength: 1024,
   suggestions: ['What is Fanlight?', 'What can you do?', 'Is my text private?', RECEIPT],
 };
 
@@ -28,6 +32,7 @@ const reciter = {
   about: 'Knows twenty answers by heart, and shows that everything works.',
   url: 'models/tiny-chat-q8_0.gguf',
   bytes: 2_355_936,
+  contextLength: 2048,
   recites: true,
   suggestions: ['What is Fanlight?', 'How do I start?', 'Is my text private?', 'Recite a poem.'],
 };

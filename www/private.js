@@ -62,14 +62,18 @@ function body() {
   const how = make(
     'p',
     'soft',
-    'The model runs in this tab. What you type, drop or paste is never sent: there is nobody to send it to. Below is all that ' +
-      'this page has asked of the network since you opened it, from the browser’s own record. Look at its developer tools, or ' +
-      'switch the network off: everything goes on.',
+    'The model runs in this tab. What you type, drop or paste is never sent: there is nobody to send it to. Below is what ' +
+      'this page has asked of the network since you opened it, from the browser’s own record, and the models that its workers ' +
+      'have read. JSON and images need parts of the page that come when they are first used. Look at the browser’s developer ' +
+      'tools, or switch the network off: what was used once goes on.',
   );
   return [
     none,
     how,
     ...[...engine.downloads].map(([url, size]) => part('The model, read by a worker', [{ url, at: 0, bytes: size, what: '' }])),
+    ...(engine.beginnings.size > 0
+      ? [part('Files whose beginning was read by a worker, to see whether they fit', [...engine.beginnings].map((url) => ({ url, at: 0, bytes: NaN, what: '' })))]
+      : []),
     ...(since.length > 0 ? [part('Since the model was ready', since)] : []),
     part('The page itself', requests.filter((each) => !since.includes(each)), true),
   ];
@@ -79,7 +83,7 @@ function body() {
 function part(title, list, closed = false) {
   const element = make('details', 'requests');
   element.open = !closed;
-  const sum = list.reduce((sum, each) => sum + each.bytes, 0);
+  const sum = list.reduce((sum, each) => sum + (each.bytes || 0), 0);
   element.append(make('summary', '', `${title}: ${list.length}${sum > 0 ? `, ${bytes(sum)}` : ''}`));
   const rows = make('ul');
   rows.append(
@@ -88,7 +92,7 @@ function part(title, list, closed = false) {
       const { origin, pathname } = new URL(url);
       row.append(
         make('span', '', origin === location.origin ? pathname : url),
-        make('span', 'soft', size > 0 ? bytes(size) : 'kept here'),
+        make('span', 'soft', size > 0 ? bytes(size) : size === 0 ? 'kept here' : ''),
       );
       return row;
     }),

@@ -46,6 +46,8 @@ export function currentSchema() {
       throw new Error(`The schema is not JSON: ${error instanceof Error ? error.message : error}`);
     }
   }
+  const empty = fields.find(({ name, type, more }) => name.trim() !== '' && MORE[type] !== undefined && !more?.replaceAll(',', '').trim());
+  if (empty) throw new Error(`Say what ${empty.name} has: ${MORE[empty.type]}, for example.`);
   const schema = schemaOf(fields);
   if (Object.keys(schema.properties).length === 0) throw new Error('Name at least one field to find.');
   return schema;
@@ -100,6 +102,7 @@ function row(field, index) {
   });
   type.addEventListener('change', () => {
     field.type = TYPES.find(([value]) => value === type.value)?.[0] ?? 'text';
+    field.more = more.value = MORE[field.type] ?? '';
     changed();
   });
   more.addEventListener('input', () => {

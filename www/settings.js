@@ -67,10 +67,10 @@ export function reset() {
   keep();
 }
 
-/** For `Fanlight.load`. @returns {LoadOptions} */
-export function loadOptions() {
+/** For `Fanlight.load`. @param {number} [longest] the largest context that the model takes @returns {LoadOptions} */
+export function loadOptions(longest = Infinity) {
   const wanted = new URLSearchParams(location.search);
-  // The first visit is to cost little, and most visitors only chat. Whoever comes again, or for JSON, finds everything here.
+  // The first answer of a first visit is to come soon. Whoever comes again, or for JSON, finds everything here.
   const all = navigator.serviceWorker?.controller || location.hash === '#/extract';
   /** @type {Record<string, string | number>} */
   const options = { ...pick(LOADING), constraints: all ? 'load' : 'use' };
@@ -79,6 +79,8 @@ export function loadOptions() {
     const value = wanted.get(name);
     if (value) options[name] = value;
   }
+  // What was set for a large model does not keep a small one from loading.
+  if (options['contextLength'] !== undefined) options['contextLength'] = Math.min(Number(options['contextLength']), longest);
   return options;
 }
 

@@ -93,15 +93,16 @@ export function setUpShelf(onChoose) {
 }
 
 /** @param {KnownModel} model @returns {Choice} */
-function choiceOf({ name, url, suggestions = [] }) {
-  return { name, source: url, suggestions };
+function choiceOf({ name, url, suggestions = [], plain = false, contextLength = Infinity }) {
+  return { name, source: url, suggestions, plain, contextLength };
 }
 
 /** The model that the page begins with: the one that its address names, or the built-in one. */
 export function firstChoice() {
   const wanted = new URLSearchParams(location.search).get('model');
   if (!wanted) return choiceOf(builtIn);
-  const known = knownModels.find(({ url }) => new URL(url, document.baseURI).href === new URL(wanted, document.baseURI).href);
+  const { href } = URL.canParse(wanted, document.baseURI) ? new URL(wanted, document.baseURI) : { href: wanted }; // else loading says what is wrong
+  const known = knownModels.find(({ url }) => new URL(url, document.baseURI).href === href);
   return known ? choiceOf(known) : { name: nameOf(wanted), source: wanted };
 }
 
@@ -133,8 +134,9 @@ function remover({ name }, kept, done) {
   button.setAttribute('aria-label', `Remove ${name} from this browser`);
   button.addEventListener('click', async () => {
     button.disabled = true;
-    await Fanlight.models.remove(kept.url);
+    const problem = await Fanlight.models.remove(kept.url).catch((error) => error);
     await done();
+    if (problem) find('shelf-storage', HTMLParagraphElement).textContent = `${name} stays: ${problem.message}`;
     find('choose', HTMLButtonElement).focus();
     find('models', HTMLUListElement).querySelector('button')?.focus();
   });
@@ -157,6 +159,7 @@ function fitter(name, addressOf) {
     const url = addressOf();
     if (!url) return;
     verdict.textContent = 'Reading the beginning of the file …';
+    if (URL.canParse(url, document.baseURI)) engine.beginnings.add(new URL(url, document.baseURI).href);
     const { threads, contextLength, kvType } = loadOptions();
     const wanted = { ...(threads && { threads }), ...(contextLength && { contextLength }), ...(kvType && { kvType }) };
     verdict.textContent = await Fanlight.canRun(url, wanted).then(verdictOf, (error) => `${error.message}`);
@@ -175,6 +178,10 @@ function verdictOf({ runs, reason, model }) {
 
 /** The last part of an address. @param {string} address */
 export function nameOf(address) {
-  const path = new URL(address, document.baseURI).pathname;
-  return decodeURIComponent(path.slice(path.lastIndexOf('/') + 1)) || address;
+  try {
+    const path = new URL(address, document.baseURI).pathname;
+    return decodeURIComponent(path.slice(path.lastIndexOf('/') + 1)) || address;
+  } catch {
+    return address;
+  }
 }

@@ -10,7 +10,10 @@ const test = testWith('locators');
 test('the room compares numbers of workers, by length of the context, and gives the numbers away', async (t) => {
   const server = await serve(t);
   const { context } = await launch(t, { permissions: ['clipboard-read', 'clipboard-write'] });
-  const page = await ready(context, `${server.url}www/#/bench`);
+  const page = await ready(context, `${server.url}www/`);
+  await page.click('#suggestions button:first-child');
+  await page.waitForSelector('.answer:not([aria-busy])');
+  await page.click('nav a[href="#/bench"]');
   await page.fill('#bench-threads', '1, 2');
   await page.fill('#bench-lengths', '8, 32');
   await page.fill('#bench-predict', '4');
@@ -28,6 +31,8 @@ test('the room compares numbers of workers, by length of the context, and gives 
   assert.deepEqual(rows.map((/** @type {any} */ row) => row.context), [8, 32, 8, 32]);
   for (const { read, write, firstMs, memory } of rows) assert.ok(read > 0 && write > 0 && firstMs > 0 && memory > 2e6);
   await page.waitForFunction(() => document.body.dataset['status'] === 'ready'); // the model of the other rooms is back
+
+  assert.equal(await page.locator('.message').count(), 2); // the conversation is still there
 
   await page.fill('#bench-lengths', '8, many');
   await page.click('#bench-start');

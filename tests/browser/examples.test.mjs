@@ -84,13 +84,14 @@ test('receipt.html: a receipt becomes JSON', async (t) => {
   await page.waitForFunction(() => document.title !== 'Receipt to JSON');
   const found = JSON.parse(String(await page.textContent('#json')));
   assert.deepEqual(Object.keys(found), ['merchant', 'date', 'total', 'currency']);
+  assert.deepEqual([found.date, found.total, found.currency], ['2026-03-14', 14.05, 'EUR']);
 });
 
 test('classify.html: a message gets its class', async (t) => {
   const page = await open(t, 'classify.html');
   await page.click('#send:enabled');
   await page.waitForFunction(() => document.querySelector('#goes')?.textContent);
-  assert.match(String(await page.textContent('#goes')), /^This goes to (accounts|the developers|the warehouse|everybody) \(\d+ % sure\)\.$/);
+  assert.match(String(await page.textContent('#goes')), /^This goes to accounts \(\d+ % sure\)\.$/);
 });
 
 test('search.html: a paragraph finds itself', async (t) => {

@@ -124,6 +124,27 @@ test('an image is read in the page', async (t) => {
   assert.equal((await page.inputValue('#doc-text')).replace(/\s+/g, ' '), 'Harbour Street Bakery Rye bread 3.80 TOTAL 14.05');
 });
 
+test('a file that is no text says so, and takes nothing with it; another schema begins anew', async (t) => {
+  const { page } = await open(t, 'extract');
+  const file = (/** @type {string} */ name, /** @type {string} */ text) => ({ name, mimeType: '', buffer: Buffer.from(text) });
+  await page.setInputFiles('#doc-files', [file('bill.pdf', '%PDF-1.7 …'), file('bill.txt', 'Mirlo\nTOTAL 3.50')]);
+  await page.waitForSelector('.item >> nth=1');
+  assert.match(await page.innerText('#item-problem'), /bill\.pdf is neither text nor an image/);
+  await page.focus('.item >> nth=1');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.inputValue('#doc-text'), 'Mirlo\nTOTAL 3.50');
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'bill.txtwaits'); // the focus stays in the list
+  await page.click('#extract-start');
+  await done(page, '#extract-stop');
+  assert.deepEqual(await page.locator('.item span:last-child').allInnerTexts(), ['failed', 'done']);
+  await page.selectOption('#schema-rows li:first-child select', 'choice');
+  assert.deepEqual(await page.locator('.item span:last-child').allInnerTexts(), ['failed', 'waits']);
+  await page.fill('#schema-rows li:first-child .more', ' , ');
+  await page.click('#extract-start');
+  await page.waitForSelector('#extract-problem:not([hidden])');
+  assert.match(await page.innerText('#extract-problem'), /^Say what merchant has: cash, card, other, for example/);
+});
+
 test('a text gets its label with probabilities, and so do the rows of a table', async (t) => {
   const { page } = await open(t, 'classify');
   await page.fill('#labels', 'billing, bug, praise');
@@ -148,4 +169,29 @@ test('a text gets its label with probabilities, and so do the rows of a table', 
     assert.ok(['billing', 'bug', 'praise'].includes(label));
     assert.ok(Number(probability) >= 1 / 3 - 1e-3 && Number(probability) <= 1);
   }
+});
+
+test('rows without text get no label, and another table takes the place of the one at work', async (t) => {
+  const { page } = await open(t, 'classify');
+  const csv = (/** @type {string[]} */ rows) => ({ name: 'table.csv', mimeType: 'text/csv', buffer: Buffer.from(`id,message\n${rows.join('\n')}\n`) });
+  const many = Array.from({ length: 200 }, (_, at) => `${at},I was charged ${at} times this month and want my money back`);
+  await page.setInputFiles('#class-file', csv(many));
+  await page.click('#classify-start:has-text("Classify 200 rows")');
+  await page.waitForSelector('#class-rows tr');
+  await page.setInputFiles('#class-file', csv(['a,Thank you!', 'b,', 'c,It crashes']));
+  await page.click('#classify-start:has-text("Classify 3 rows"):enabled');
+  await page.waitForFunction(() => document.querySelectorAll('#class-rows tr').length === 3);
+  await done(page, '#classify-stop');
+  const rows = readCsv(await saved(page, '#class-save')).slice(1);
+  assert.deepEqual(rows.map(([id]) => id), ['a', 'b', 'c']);
+  assert.deepEqual(rows.map(([, , label]) => label !== ''), [true, false, true]);
+});
+
+test('a context that was set for a larger model does not keep the first one from loading', async (t) => {
+  const { page, server } = await open(t, 'chat');
+  await page.evaluate(() => localStorage.setItem('fanlight-settings', '{"contextLength":4096}'));
+  await page.goto(`${server.url}www/?again#/chat`);
+  await page.waitForFunction(() => document.body.dataset['status'] === 'ready');
+  assert.match(String(await page.textContent('#mode')), /1,024 tokens of context/);
+  assert.equal(await page.isDisabled('#tools input >> nth=0'), true); // it calls none
 });
