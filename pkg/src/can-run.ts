@@ -117,13 +117,15 @@ export async function measure(parts: readonly (string | Blob)[], use: Use, signa
   });
 }
 
-/** Whether what was measured fits. Of the file, so many bytes `here` need no room in storage any more. */
-export async function fit(measured: MeasuredModel, use: Use, cache: boolean, here = 0): Promise<Fit> {
+/** Whether what was measured fits. */
+export async function fit(measured: MeasuredModel, use: Use, cache: boolean): Promise<Fit> {
   const memory = judge(measured, use.limits);
-  const { fileBytes, isHere, shards } = measured;
+  const { fileBytes, isHere, storedBytes, shards } = measured;
   const [leader] = shards;
   if (!leader) throw new RangeError('a model has at least one shard');
-  const needed = isHere || !cache ? 0 : fileBytes - here;
+  // A server may hide how long its file is.
+  const unknown = fileBytes >= Number.MAX_SAFE_INTEGER;
+  const needed = isHere || !cache || unknown ? 0 : Math.max(0, fileBytes - storedBytes);
   const available = await roomLeft();
   const model: FitModel = {
     name: leader.name,

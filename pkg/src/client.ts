@@ -62,6 +62,9 @@ export interface GenerateOptions {
   memory?: () => number;
 }
 
+/** Calls that the leader's engine answers by itself. */
+const OF_THE_ENGINE: ReadonlySet<string> = new Set(['tokenize', 'detokenize', 'countPrompt', 'planMemory']);
+
 /** The workers of one model: the first is the leader. Dies as a whole when one of them dies. */
 export class Crew implements Host {
   readonly #spawn: () => WorkerHandle;
@@ -82,8 +85,24 @@ export class Crew implements Host {
   }
 
   /** The leader's line. */
-  get leader(): Caller<StorageCalls & ShardCalls> {
-    return this.#member(0).caller;
+  get leader(): Pick<Caller<StorageCalls & ShardCalls>, 'call'> {
+    const { caller } = this.#member(0);
+    return {
+      call: (kind, params, options) => {
+        const answer = caller.call(kind, params, options);
+        return OF_THE_ENGINE.has(kind) ? this.#unlessTrapped(answer) : answer;
+      },
+    };
+  }
+
+  /** An engine that has trapped is of no more use: what is called then, ends all workers. */
+  async #unlessTrapped<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (error instanceof FanlightError && error.code === 'worker-crashed') this.end(error);
+      throw error;
+    }
   }
 
   /** Why there are no workers any more. */
@@ -155,7 +174,7 @@ export class Crew implements Host {
     try {
       return await work({
         plan: (id) => this.leader.call('planMemory', { id }),
-        all: (action, transfer) => this.#remember(action, transfer),
+        all: (action, transfer) => this.#unlessTrapped(this.#remember(action, transfer)),
       });
     } finally {
       leave();
@@ -182,7 +201,9 @@ export class Crew implements Host {
   /** Gives the leader whom it asks about schemas and grammars. */
   #constrain(): Promise<void> {
     if (this.#constraints) return this.#constraints;
-    const giving = this.#compileConstraints().then((module) => this.leader.call('constrain', { module }));
+    // Whoever ends the model does not wait for a server that does not answer.
+    const ended = new Promise<never>((_, reject) => this.onEnd(reject));
+    const giving = Promise.race([this.#compileConstraints(), ended]).then((module) => this.leader.call('constrain', { module }));
     this.#constraints = giving;
     giving.catch(() => (this.#constraints = undefined)); // the next request tries again
     return giving;

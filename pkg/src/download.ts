@@ -245,7 +245,9 @@ class Download {
         await sink.begin(identity);
       }
       if (ranged && answer.start !== asked.from) throw new Interrupted(`${url}: the server sent another range than asked`);
-      this.#ranges = ranged || (asked === undefined && response.headers.get('accept-ranges') === 'bytes');
+      // Answers that nothing shows to be of one file are not joined.
+      const joinable = this.#options.proven === true || hasValidator(sink.identity ?? identity);
+      this.#ranges = joinable && (ranged || (asked === undefined && response.headers.get('accept-ranges') === 'bytes'));
       if (!ranged) {
         lane.at = 0;
         lane.to = identity.length;
@@ -295,7 +297,7 @@ class Download {
   }
 
   #isSame(before: Identity, now: Identity): boolean {
-    return this.#options.proven === true ? before.length === now.length : isSame(before, now);
+    return this.#options.proven === true ? !differs({ ...before, etag: undefined, lastModified: undefined }, now) : isSame(before, now);
   }
 }
 

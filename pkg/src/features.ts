@@ -71,11 +71,13 @@ export function chooseTransport(
 const WORTH_SHARING = 64e6;
 /** What one shard can hold: a wasm memory ends at 4 GiB, and weights are not all that is in it. */
 const SHARD_BYTES = 3e9;
+/** What the engine allows; a file whose length is hidden counts as endless. */
+const MOST_SHARDS = 64;
 
 /** How many shards for a model of so many bytes, when nobody said. */
 export function defaultShards(bytes: number, transport: 'shared' | 'messages', cores: number): number {
   if (bytes < WORTH_SHARING) return 1;
   const free = cores <= 4 ? cores : Math.floor(cores / 2); // beyond four, half of the cores are usually second threads
   const useful = Math.min(free, transport === 'shared' ? 8 : 2);
-  return Math.max(1, useful, Math.ceil(bytes / SHARD_BYTES));
+  return Math.min(MOST_SHARDS, Math.max(1, useful, Math.ceil(bytes / SHARD_BYTES)));
 }

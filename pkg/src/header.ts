@@ -102,7 +102,10 @@ export async function measureAt(
     const measured = measure(glue, files.map(({ file }) => file), known, OTHER_DIVISIONS);
     if (measured) return measured;
     for (const { file, more } of files) {
-      if (file.wanted > 0) await more(Math.min(file.length, Math.max(file.wanted, file.here * MORE)));
+      if (file.wanted === 0) continue;
+      const { here } = file;
+      await more(Math.min(file.length, Math.max(file.wanted, here * MORE)));
+      if (file.here === here) throw new FanlightError('malformed-file', `The file ends at byte ${here}, inside its header.`);
     }
   }
 }

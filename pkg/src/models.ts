@@ -120,7 +120,7 @@ async function importModel(
 ): Promise<StoredModel> {
   const { urls, signal, onEvent } = await work('models.import', url, options);
   const blobs: readonly Blob[] = files instanceof Blob ? [files] : files;
-  if (blobs.length !== urls.length) throw invalidArgument('files', files, `${urls.length} files`);
+  if (!Array.isArray(blobs) || !blobs.every((blob) => blob instanceof Blob) || blobs.length !== urls.length) throw invalidArgument('files', files, `${urls.length} files`);
   for (const blob of blobs) if (!(await isGguf(blob))) throw notAGguf(blob);
   const engine = await compileEngine(chooseBuild('auto', detectFeatures()));
   await withWorker(async (worker) => {
@@ -164,9 +164,10 @@ export const models = {
 // ---- What they share -----------------------------------------------------------------------------------------
 
 async function work(where: string, url: string | URL, options: ModelWorkOptions) {
+  const given = known(where, options, new Set(['signal', 'onProgress']));
+  const signal = checkSignal(given['signal']);
+  if (given['onProgress'] && typeof given['onProgress'] !== 'function') throw invalidArgument('onProgress', given['onProgress'], 'a function');
   const { onProgress } = options;
-  const signal = checkSignal(known(where, options, new Set(['signal', 'onProgress']))['signal']);
-  if (onProgress && typeof onProgress !== 'function') throw invalidArgument('onProgress', onProgress, 'a function');
   const onEvent = ({ loaded, total }: { loaded: number; total: number | undefined }) => onProgress?.({ loaded, total });
   return { urls: urlsOf(url), signal: signal ? { signal } : {}, onEvent };
 }

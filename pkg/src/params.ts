@@ -240,6 +240,7 @@ function checkPrompt(prompt: unknown): Pick<GenerateRequest, 'prompt' | 'promptT
 
 /** Token ids. The engine knows which ones there are. */
 export function checkTokens(name: string, ids: Iterable<unknown>): number[] {
+  if (typeof ids !== 'object' || ids === null || !(Symbol.iterator in ids)) throw invalidArgument(name, ids, 'token ids');
   return Array.from(ids, (id, at) => {
     if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= 0xffffffff) return id;
     throw invalidArgument(`${name}[${at}]`, id, 'a token id');

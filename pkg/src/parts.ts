@@ -42,10 +42,10 @@ export async function storeParts(
 ): Promise<StoredFile[]> {
   const { report, signal } = work;
   const found = await Promise.all(plan.parts.map((part, index) => findPart(crew, plan, part, index, work)));
-  const here = found.reduce((bytes, file) => bytes + (file?.length ?? 0), 0);
   const isHere = found.every((file) => file !== undefined);
+  const here = found.reduce((bytes, file) => bytes + (file?.length ?? 0), 0);
   // A single file is measured while it comes. Of what is here, only what could be too large is.
-  if (!work.mend && (isHere ? isLarge(plan, here) : found.length > 1)) await refuseWhatDoesNotFit(plan, signal, here);
+  if (!work.mend && (isHere ? isLarge(plan, here) : found.length > 1)) await refuseWhatDoesNotFit(plan, signal);
   const files: StoredFile[] = [];
   let before = 0;
   for (const [index, known] of found.entries()) {
@@ -62,12 +62,12 @@ export async function storeParts(
  * Throws when the model does not fit: with the numbers that `canRun` gives. What cannot be measured is left to the steps that
  * follow, which say what is wrong with it, and can mend it.
  */
-export async function refuseWhatDoesNotFit(plan: StorePlan, signal: AbortSignal, here = 0): Promise<void> {
+export async function refuseWhatDoesNotFit(plan: StorePlan, signal: AbortSignal): Promise<void> {
   const parts = plan.parts.map((part) => (part instanceof URL ? part.href : part));
   const use = useOf(plan, plan.features);
   const measured = await measure(parts, use, signal).catch(() => undefined);
   if (signal.aborted) throw aborted();
-  const verdict = measured && (await fit(measured, use, plan.cache, here));
+  const verdict = measured && (await fit(measured, use, plan.cache));
   if (verdict?.code) throw new FanlightError(verdict.code, verdict.reason);
 }
 

@@ -186,6 +186,10 @@ class Supply {
       };
       const model = await load(source, { ...this.#options, onProgress });
       this.#state = 'available';
+      model.on('closed', () => {
+        this.#state = 'downloadable';
+        this.#loading = undefined; // the next one loads it again
+      });
       return model;
     } catch (error) {
       this.#state = 'downloadable';
@@ -342,13 +346,19 @@ class Session extends EventTarget implements LanguageModelSession {
     await this.#inTurn(signal, async (stop) => {
       let messages = [...this.#messages, ...turns(input, false)];
       const begun = messages.length - this.#messages.length;
+      // What was told, and what tools have done, is not done again.
+      let heard = false;
+      const hear = (piece?: string) => {
+        heard ||= piece !== '';
+        if (piece) tell(piece);
+      };
       for (;;) {
         try {
-          ({ messages } = await this.#answer(messages, options, stop, tell));
+          ({ messages } = await this.#answer(messages, options, stop, hear));
           break;
         } catch (error) {
           const shorter = this.#shortened(messages, begun);
-          if (!(error instanceof FanlightError && error.code === 'context-full') || !shorter) throw error;
+          if (heard || !(error instanceof FanlightError && error.code === 'context-full') || !shorter) throw error;
           messages = shorter;
           this.dispatchEvent(new Event('contextoverflow'));
         }
@@ -371,7 +381,8 @@ class Session extends EventTarget implements LanguageModelSession {
     messages: ChatMessage[],
     { responseConstraint, omitResponseConstraintInput }: LanguageModelPromptOptions,
     signal: AbortSignal,
-    tell: (piece: string) => void,
+    /** Each piece of text; nothing when a tool is called. */
+    hear: (piece?: string) => void,
   ): Promise<{ messages: ChatMessage[] }> {
     const { tools, topK, temperature } = this.#settings;
     const constraint = responseConstraint === undefined ? {} : constrained(responseConstraint);
@@ -385,7 +396,8 @@ class Session extends EventTarget implements LanguageModelSession {
       const events = await this.#model.runTools({ ...params, messages: asked, tools, stream: true }, { signal });
       let said = messages;
       for await (const event of events) {
-        if (event.type === 'chunk') tell(event.chunk.choices[0]?.delta.content ?? '');
+        if (event.type === 'chunk') hear(event.chunk.choices[0]?.delta.content ?? '');
+        else if (event.type === 'tool_call') hear();
         else if (event.type === 'end') said = [...messages, ...event.result.messages.slice(asked.length)];
       }
       this.#usage = await this.#count(said);
@@ -397,7 +409,7 @@ class Session extends EventTarget implements LanguageModelSession {
     for await (const { choices, usage } of await this.#model.chat.completions.create(request, { signal })) {
       const piece = choices[0]?.delta.content ?? '';
       content += piece;
-      if (piece) tell(piece);
+      hear(piece);
       this.#usage = usage?.total_tokens ?? this.#usage;
     }
     return { messages: [...messages, { role: 'assistant', content }] };

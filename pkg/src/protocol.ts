@@ -70,6 +70,8 @@ export interface Use {
 export interface MeasuredModel extends Measured {
   /** All of it is in storage, or a file of the visitor's. */
   readonly isHere: boolean;
+  /** Bytes for which storage needs no more room. */
+  readonly storedBytes: number;
 }
 
 export interface FindParams {

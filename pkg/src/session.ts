@@ -108,7 +108,13 @@ export class Session {
     const room = new Room(this.#crew);
     await this.#crew.memory(async ({ plan, all }) => {
       const id = this.#open();
-      await all({ do: 'copy', id, to: room.memory, plan: await plan(id) });
+      const like = await plan(id);
+      try {
+        await all({ do: 'copy', id, to: room.memory, plan: like });
+      } catch (error) {
+        await all({ do: 'drop', id: room.memory }).catch(() => {}); // where there was memory for it
+        throw error;
+      }
     });
     return new Session(this.#crew, this.#info, room);
   }

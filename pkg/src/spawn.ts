@@ -27,7 +27,13 @@ export function isLifeLine(message: unknown): message is LifeLine {
 
 /** Starts a real worker. */
 export function spawnWorker(): WorkerHandle {
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fanlight' });
+  let worker: Worker;
+  try {
+    worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fanlight' });
+  } catch (error) {
+    const advice = 'Browsers start workers from the page\'s own origin only: serve the package there';
+    throw new FanlightError('unsupported-browser', `The worker could not be started. ${advice}.`, { cause: error });
+  }
   const ended = new AbortController();
   return {
     port: worker,

@@ -45,7 +45,9 @@ export function storageHandlers(world: StorageWorld): Handlers<StorageCalls> {
         const glue = await glueOf(world, engine);
         const sources = parts.map((part, index) => here[index] ?? part);
         const measured = await measureAt(glue, sources, divisionFor(use), call.signal);
-        return { ...measured, isHere: here.every((blob) => blob !== undefined) };
+        const stored = await Promise.all(parts.map(bytesOf));
+        const storedBytes = stored.reduce((sum, bytes) => sum + bytes, 0);
+        return { ...measured, isHere: here.every((blob) => blob !== undefined), storedBytes };
       }),
     list: (_, call) => guarded(call, async () => listOf(await openShelf())),
     remove: ({ urls }, call) =>
@@ -105,6 +107,12 @@ async function storedBlob(part: string | Blob): Promise<Blob | undefined> {
   const record = await readNote(shelf, key, 'record');
   if (record?.length === undefined || !(await shelf.find(key, record.length))) return undefined;
   return shelf.blob(key, record.length);
+}
+
+/** Bytes of a file for which storage needs no more room. */
+async function bytesOf(part: string | Blob): Promise<number> {
+  if (part instanceof Blob) return part.size;
+  return (await (await openShelf())?.size(await keyOf(part))) ?? 0;
 }
 
 /** How a model of so many bytes would be divided. */

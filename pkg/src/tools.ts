@@ -130,6 +130,7 @@ class Run {
     this.#streamed = flag(named, 'stream') ?? false;
     this.#rounds = number(named, 'max_rounds', { min: 1, max: 1000, whole: true }) ?? MOST_ROUNDS;
     this.#outer = checkSignal(options?.signal) ?? checkSignal(signal);
+    if (!Array.isArray(chat.messages)) throw invalidArgument('messages', chat.messages, 'a list of messages');
     this.#tools = functionsOf(tools);
     this.#params = { ...chat, tools: tools.map(definition) };
   }

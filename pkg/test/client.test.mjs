@@ -142,6 +142,28 @@ test('a trap in one shard ends all of them, and everything that waits', async (t
   assert.equal(alive(), 0);
 });
 
+test('a trap while tokens are counted ends the model, too', async (t) => {
+  const { model, alive, engines } = await fakeCrew(t, 2);
+  const closed = new Promise((resolve) => model.on('closed', resolve));
+  const [leader] = engines;
+  if (!leader) throw new Error('no engine');
+  leader.tokenize = () => {
+    throw new WebAssembly.RuntimeError('unreachable');
+  };
+  await assert.rejects(model.countTokens('abc'), { code: 'worker-crashed' });
+  await closed;
+  assert.equal(alive(), 0);
+});
+
+test('a model whose constraints never come can be disposed', async (t) => {
+  const { model } = await fakeCrew(t, 2, () => new Promise(() => {}));
+  const first = model.completions.create({ prompt: '3 tokens', regex: 'a' });
+  const second = model.completions.create({ prompt: '3 tokens' });
+  setTimeout(() => void model.dispose(), 30);
+  await assert.rejects(first, { code: 'closed' });
+  await assert.rejects(second, { code: 'closed' });
+});
+
 test('a worker that dies rejects what is pending', async (t) => {
   const { model, alive, kill } = await fakeCrew(t, 2);
   const stream = await model.completions.create({ prompt: '1 tokens, then endless', stream: true });

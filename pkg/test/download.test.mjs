@@ -281,6 +281,27 @@ test('several connections share a download where one is held back', async (t) =>
   assert.ok(ranges().length > 1, 'one connection');
 });
 
+test('a server that says nothing about the version of its file gets one connection, and the file arrives', async (t) => {
+  const file = gguf(1, 20 * BLOCK + 99);
+  const { run, server, expect, begun, ranges } = await serving(t, file);
+  server.fault = () => ({ bytesPerSecond: 8_000_000, headers: { ETag: null, 'Last-Modified': null } });
+  await run({ parallel: { least: BLOCK, window: 100, most: 3 } });
+  await expect(file);
+  assert.deepEqual([begun(), ranges()], [1, [undefined]]);
+});
+
+test('what is damaged is mended also where the server hides which part it sends', async (t) => {
+  const { run, leave, drawer, expect, server } = await serving(t, gguf(1));
+  await run();
+  drawer.blocks[1]?.bytes.fill(0x55, 5, 6);
+  const writes = drawer.writes;
+  await leave({ length: SIZE, etag: undefined, lastModified: undefined }, Buffer.alloc(0));
+  server.fault = () => ({ headers: { 'Content-Range': null } });
+  await run({ proven: true });
+  await expect(gguf(1));
+  assert.equal(drawer.writes - writes, 1);
+});
+
 test('several connections that break off lose nothing', async (t) => {
   const file = gguf(1, 24 * BLOCK + 99);
   const { run, server, drawer, expect } = await serving(t, file);

@@ -58,3 +58,17 @@ test('what cannot be restored is refused with its code, and everything is as bef
   await assert.rejects(model.session(wrong), { code: 'invalid-argument' });
   await assert.rejects(model.session({ from: 'http://127.0.0.1:1/none' }), { code: 'network' });
 });
+
+test('a copy that fails on one shard leaves nothing on the others', async (t) => {
+  const { model, engines } = await fakeCrew(t, 2);
+  const session = await model.session();
+  const [, follower] = engines;
+  if (!follower) throw new Error('no engine');
+  follower.copyMemory = () => {
+    throw { code: 'out-of-memory', message: 'No.' };
+  };
+  const before = heard(engines);
+  await assert.rejects(session.clone(), { code: 'out-of-memory' });
+  assert.deepEqual(heard(engines), before);
+  await session.completions.create({ prompt: '2 tokens' });
+});

@@ -145,4 +145,6 @@ test('tools that cannot be run are refused by name', async () => {
     await assert.rejects(runWhole(completions, { messages, tools }), { code: 'invalid-argument', message: name });
   }
   await assert.rejects(runWhole(completions, { messages, tools: [tool('f', () => 1)], max_rounds: 0 }), /max_rounds/);
+  const none = /** @type {any} */ ({ tools: [tool('f', () => 1)] });
+  await assert.rejects(runWhole(completions, none), { code: 'invalid-argument', message: /^messages:/ });
 });
