@@ -135,7 +135,11 @@ async function make(build, tool, options, sources) {
   };
   const before = await stampIn(out);
   const same = before.input === stamp.input && before.names === stamp.names;
-  if (same && (before.optimised === OPT_LEVEL || before.optimised === stamp.optimised)) return console.log(`  ${build}: up to date`);
+  const sign = (/** @type {object} */ stamp) => writeFile(path.join(out, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`);
+  if (same && (before.optimised === OPT_LEVEL || before.optimised === stamp.optimised)) {
+    await sign({ ...before, sources }); // other sources may make the same module
+    return console.log(`  ${build}: up to date`);
+  }
 
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
@@ -149,7 +153,7 @@ async function make(build, tool, options, sources) {
     await timed(`${build}: wasm-opt`, run(build, process.execPath, [wasmOpt, ...flags, wasm, '-o', optimised]));
     await rename(optimised, wasm);
   }
-  await writeFile(path.join(out, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`); // last: without it the folder is not finished
+  await sign(stamp); // last: without it the folder is not finished
   console.log(`  ${build}: ${(await stat(wasm)).size.toLocaleString('en')} bytes in pkg/wasm/${build}`);
 }
 
