@@ -241,6 +241,8 @@ fn chosen(choices: &[(usize, f32)], e: usize) -> impl Iterator<Item = (usize, f3
 /// Adds a token's experts to `choices`: the likeliest, the first of equals, with weights that add up to `shape.scale`.
 fn choose(scores: &mut [f32], shape: Experts, choices: &mut Vec<(usize, f32)>) {
     vector::softmax(scores);
+    // Where there is no number, all would be of one kind, and an expert would be chosen twice.
+    scores.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = 0.0);
     let first = choices.len();
     for _ in 0..shape.used {
         let best = vector::argmax(scores);
@@ -272,5 +274,16 @@ mod tests {
         let mut scores = [f32::NAN; 5];
         choose(&mut scores, shape, &mut choices);
         assert!(choices.iter().all(|(e, _)| *e < 5 || *e == 9));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut choices = Vec::new();
+            choose(
+                &mut [0.0, bad, 1.0, 2.0, -1.0],
+                Experts { used: 5, ..shape },
+                &mut choices,
+            );
+            let mut chosen: Vec<usize> = choices.iter().map(|(e, _)| *e).collect();
+            chosen.sort_unstable();
+            assert_eq!(chosen, [0, 1, 2, 3, 4], "a score of {bad}");
+        }
     }
 }

@@ -100,8 +100,12 @@ const MAX_WIDTH: u64 = 1 << 18;
 const MAX_HEADS: u64 = 1 << 12;
 const MAX_CONTEXT: u64 = 1 << 24;
 const MAX_EXPERTS: u64 = 1 << 12;
+/// Experts of all layers together.
+const MAX_ALL_EXPERTS: usize = 1 << 17;
 /// Width of a delta net's head: its state is a square of this.
 const MAX_HEAD: u64 = 1 << 10;
+/// Numbers in the state of a layer's delta net. Nothing in the file is as large as it.
+const MAX_STATE: usize = 1 << 22;
 /// The taps of the delta nets' convolution.
 pub const CONV_TAPS: usize = 4;
 
@@ -175,6 +179,16 @@ impl Hyper {
             }
         };
         let value_length = size("attention.value_length", MAX_WIDTH)?.unwrap_or(key_length);
+        if architecture.attention.gate && value_length != key_length {
+            return Err(Error::new(
+                Kind::UnsupportedArchitecture,
+                format!(
+                    "values of {value_length} numbers behind gates of {key_length}; both must be as wide"
+                ),
+            ));
+        }
+        bounded("all query heads together", head_count, key_length)?;
+        bounded("the values of all heads together", head_count, value_length)?;
         let rope_dimensions = size("rope.dimension_count", MAX_WIDTH)?.unwrap_or(key_length);
         if !rope_dimensions.is_multiple_of(2) || rope_dimensions > key_length {
             return Err(malformed(format!(
@@ -198,10 +212,17 @@ impl Hyper {
                 if used > count {
                     return Err(malformed(format!("a token goes to {used} of {count} experts")));
                 }
+                if count * file_blocks > MAX_ALL_EXPERTS {
+                    return Err(malformed(format!(
+                        "{count} experts in each of {file_blocks} blocks, expected {MAX_ALL_EXPERTS} at most in all"
+                    )));
+                }
+                let feed_forward_length = required("expert_feed_forward_length", MAX_WIDTH)?;
+                bounded("the experts of a token together", used, feed_forward_length)?;
                 Some(Experts {
                     count,
                     used,
-                    feed_forward_length: required("expert_feed_forward_length", MAX_WIDTH)?,
+                    feed_forward_length,
                     shared_length: size("expert_shared_feed_forward_length", MAX_WIDTH)?.unwrap_or(0),
                     scale: positive("expert_weights_scale", 1.0)?,
                 })
@@ -274,6 +295,16 @@ impl Hyper {
     }
 }
 
+/// Fails if `count` pieces of `length` are wider than any activation.
+fn bounded(what: &str, count: usize, length: usize) -> Result<()> {
+    if (count as u64) * (length as u64) <= MAX_WIDTH {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "{what} are {count} times {length} wide, expected {MAX_WIDTH} at most"
+    )))
+}
+
 fn check_delta_net(shape: DeltaNet, conv: usize, inner: usize) -> Result<()> {
     let DeltaNet {
         head_length,
@@ -288,6 +319,11 @@ fn check_delta_net(shape: DeltaNet, conv: usize, inner: usize) -> Result<()> {
     if !value_heads.is_multiple_of(key_heads) {
         return Err(malformed(format!(
             "{value_heads} value heads (ssm.time_step_rank) cannot share {key_heads} key heads (ssm.group_count) evenly"
+        )));
+    }
+    if value_heads * head_length > MAX_STATE / head_length {
+        return Err(malformed(format!(
+            "{value_heads} heads with states of {head_length} times {head_length} numbers, expected {MAX_STATE} at most in all"
         )));
     }
     if inner != shape.value_width() {

@@ -205,7 +205,9 @@ impl Group {
             };
             let none = self.seats.iter().all(Option::is_none);
             let needs = self.memory.state + self.own_pages(next.prompt.len() + 1) * self.memory.page;
-            if !none && self.used() + needs > self.memory.all {
+            // Those that have a seat will need room for all that is known of them.
+            let taken = self.bytes(|timeline| timeline.cached() + timeline.left() + 1);
+            if !none && taken + needs > self.memory.all {
                 return;
             }
             let Some((index, asked)) = self.waiting.pop_front() else {
@@ -270,9 +272,14 @@ impl Group {
 
     /// Bytes in use.
     fn used(&self) -> usize {
+        self.bytes(Timeline::cached)
+    }
+
+    /// Bytes of all texts with seats, if each has so many tokens in memory.
+    fn bytes(&self, tokens: impl Fn(&Timeline) -> usize) -> usize {
         let texts = self.seats.iter().flatten();
         let own = texts.map(|text| {
-            let pages = self.own_pages(text.sequence.timeline.cached());
+            let pages = self.own_pages(tokens(&text.sequence.timeline));
             self.memory.state + pages * self.memory.page
         });
         self.shared.div_ceil(PAGE) * self.memory.page + own.sum::<usize>()

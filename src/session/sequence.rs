@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::{Batch, Logits, LogitsFor};
-use crate::sample;
+use crate::sample::{self, TokenMask};
 use crate::session::answer::Answer;
 use crate::session::gate::{Gate, Verdict};
 use crate::session::lookup::Lookup;
@@ -273,6 +273,10 @@ impl Sequence {
             .sample(logits, answer.gate.as_ref().and_then(Gate::mask));
         if let Some(gate) = &mut answer.gate {
             while gate.overruns(tokenizer, choice.id) {
+                if gate.mask().is_some_and(TokenMask::is_empty) {
+                    answer.cut_short(output);
+                    return Ok(());
+                }
                 choice = answer.sampler.sample(logits, gate.mask());
             }
             match gate.judge(choice.id, answer.left) {
