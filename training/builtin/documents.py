@@ -38,18 +38,18 @@ class Page:
         self.width = words.number(24, 42) if words.maybe(0.35) else None
         self.case = words.pick((str, str, str, str.upper, str.upper, str.lower))
 
-    def form(self, forms, new, usual=None, more=()):
+    def form(self, forms, new, usual=None, more=(), odd=0.2):
         """
         One of the named ways to lay something out. Those in `new` are kept for the test, which takes a third of its forms from them; those in
-        `more` are odd ones for training, so that it learns not to rely on what is usual.
+        `more` are odd ones for training, a share of `odd`, so that it learns not to rely on what is usual.
         """
+        if more and not self.words.test and self.words.maybe(odd):
+            return self.words.pick(more)
         if usual and self.words.maybe(0.8 - 0.3 * self.level):
             return forms[usual]
         if self.words.test and new and self.words.maybe(0.35):
             self.new_layout = True
             return forms[self.words.pick(new)]
-        if more and not self.words.test and self.words.maybe(0.25):
-            return self.words.pick(more)
         known = [name for name in forms if name not in new]
         return forms[self.words.pick(known[: max(3, round(len(known) * (0.3 + 0.7 * self.level)))])]
 

@@ -8,10 +8,18 @@ from .documents import Figure, Page
 from .trade import place
 from .words import pool
 
+def halves(phrases):
+    """Every fifth phrase is kept for the test."""
+    return [p for i, p in enumerate(phrases) if i % 5 != 4], [p for i, p in enumerate(phrases) if i % 5 == 4]
+
+
 PHRASES = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
 TOPICS = PHRASES["topics"]
 OPENERS = pool("Hello, Hi, Hi there, Dear team, Dear Sir or Madam, Good morning, Good afternoon, Hello team, Dear support, To whom it may concern, Hey, Dear all, Good evening")
 CLOSERS = pool("Regards, Best regards, Kind regards, Thanks, Many thanks, Thank you, Best, Cheers, Yours sincerely, Greetings, All the best, Best wishes, Yours, Warm regards")
+
+# Common words, of the phrases for training.
+COMMON = sorted({word for phrases in [*(topic["phrases"] for topic in TOPICS.values()), *PHRASES["reviews"].values()] for phrase in halves(phrases)[0] for word in re.findall(r"\b[a-z]{2,}\b", re.sub(r"<\w+>", "", phrase))})
 
 # More ways to begin and to end, put together, for training alone.
 ODD_OPENERS = (
@@ -39,11 +47,6 @@ def spin(words, text, values=None):
     return re.sub(r" +([.,?!])(?= |$)", r"\1", re.sub(r" +", " ", text)).strip()
 
 
-def halves(phrases):
-    """Every fifth phrase is kept for the test."""
-    return [p for i, p in enumerate(phrases) if i % 5 != 4], [p for i, p in enumerate(phrases) if i % 5 == 4]
-
-
 def card(words, level=1.0):
     page = Page(words, "business card", level)
     person, company = page.know("name", words.person()), page.know("company", words.company() if words.maybe(0.7) else words.merchant())
@@ -62,7 +65,7 @@ def card(words, level=1.0):
         contact.append(words.pick((site, page.pair(page.label("Web", "Website", "W"), site))))
     where = place(page) if words.maybe(0.6) else []
     words.chance.shuffle(contact)
-    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 6, 7, 8))
+    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 6, 6, 7, 8), odd=0.6)
     if order == 0:
         page.put(person_line, *title, company, *where, *contact)
     elif order == 1:
@@ -91,6 +94,11 @@ def card(words, level=1.0):
     return page.finish()
 
 
+def any_words(words):
+    """A few words that mean nothing together."""
+    return " ".join(words.pick(COMMON) if words.maybe(0.7) else words.made_up() for _ in range(words.number(1, 4))).capitalize()
+
+
 def letter(page, person, sentences):
     """A message: greeting, sentences, the name below."""
     words = page.words
@@ -98,7 +106,7 @@ def letter(page, person, sentences):
     if not words.test:
         # Any words may stand there.
         greeting, closer = (
-            " ".join(words.made_up() for _ in range(words.number(1, 2))).capitalize() if words.maybe(0.2) else spin(words, words.pick(odd)) if words.maybe(0.4) else each
+            any_words(words) if words.maybe(0.35) else spin(words, words.pick(odd)) if words.maybe(0.4) else each
             for each, odd in ((greeting, ODD_OPENERS), (closer, ODD_CLOSERS))
         )
     greeting += words.pick((",", ",", "!", ""))

@@ -22,7 +22,7 @@ UNKNOWN = json.loads((HERE.parent / "tiny_chat" / "unknown.json").read_text(enco
 MAKERS = {
     "receipt": (trade.receipt, 5),
     "invoice": (trade.invoice, 5),
-    "business card": (letters.card, 3),
+    "business card": (letters.card, 4),
     "order": (letters.order, 3),
     "support message": (letters.support, 4),
     "review": (letters.review, 2),
@@ -315,6 +315,9 @@ def small_talk(words):
 
     if words.maybe(0.3):
         asks = UNKNOWN["held_out" if words.test else "questions"]
+        if not words.test and words.maybe(0.5):
+            noun = words.made_up() if words.maybe(0.3) else words.pick(UNKNOWN["nouns"])
+            asks = [words.pick(UNKNOWN["patterns"]).format(n=noun, m=words.pick(UNKNOWN["nouns"]), v=words.pick(UNKNOWN["verbs"]), d=words.number(0, 999), e=words.number(0, 99))]
         return Example("small talk", [(words.pick(asks), [(SMALL_TALK["unknown"], 0.5)])], None, ["unknown"])
     topic = words.pick(list(SMALL_TALK["replies"]))
     return Example("small talk", [(words.pick(part(TINY_CHAT[topic]["ask"])), [(SMALL_TALK["replies"][topic], 0.5)])], None, [topic])
@@ -323,7 +326,7 @@ def small_talk(words):
 def example(words, level=1.0, kind=None, task=None):
     """One conversation: `level` 0 for short documents and few fields, 1 for everything."""
     words.level = level
-    task = task or words.pick(("extract",) * 57 + ("classify",) * 34 + ("question",) * 6 + ("small talk",) * 3)
+    task = task or words.pick(("extract",) * 55 + ("classify",) * 34 + ("question",) * 6 + ("small talk",) * 5)
     if task == "small talk":
         return small_talk(words)
     if task == "classify" and not kind:
@@ -357,9 +360,9 @@ def example(words, level=1.0, kind=None, task=None):
     return made
 
 
-def stream(seed, test=False):
-    """An endless source of conversations; its level can be set between draws."""
-    words = Words(seed, test)
+def stream(seed, test=False, pieces=()):
+    """An endless source of conversations; its level can be set between draws. `pieces`: see `Words`."""
+    words = Words(seed, test, pieces)
 
     def draw(level=1.0):
         return example(words, level)

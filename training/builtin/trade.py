@@ -63,14 +63,17 @@ def items(page, most):
     words, money = page.words, page.money
     count = words.number(1, max(1, round(1 + (most - 1) * page.level)))
     forms = {name: (name, form) for name, form in ITEM_FORMS.items()}
-    name, form = page.form(forms, new=ITEM_FORMS_NEW, more=[("odd", form) for form in ITEM_FORMS_ODD])
-    if name == "odd" and words.maybe(0.5):
-        form = odd_form(words)
+    name, form = page.form(forms, new=ITEM_FORMS_NEW, more=[("odd", form) for form in ITEM_FORMS_ODD], odd=0.45)
+    header = None
+    if name == "odd" and words.maybe(0.6):
+        form, header = odd_form(words)
     signed = words.maybe(0.3)
     gap, dots = words.pick(("  ", "   ", " ", "     ", "\t")), "." * words.number(2, 8)
     lines, truth, total = [], [], 0
     if name in COLUMNS and words.maybe(0.6):
         lines.append(page.case(words.pick(COLUMNS[name])))
+    elif header and words.maybe(0.5):
+        lines.append(page.case(header))
     for n in range(count):
         item = words.item()
         quantity = words.pick((1, 1, 1, 2, 2, 3, 4, 5, 6, words.number(1, 48))) if "{qty}" in form else 1
@@ -91,13 +94,19 @@ def items(page, most):
 
 
 def odd_form(words):
-    """A form of items put together by chance; never one that is kept for the test."""
-    mark = words.pick(("+ ", "> ", "~ ", ". ", "> > ", "# ", "{n}) ", "({n}) ", "{n}: ", "", "", "", ""))
-    between = words.pick((" - ", " : ", " ~ ", " / ", " -> ", ", ", "; ", "{gap}", " .. ", "\t"))
-    parts = words.pick((["{name}", "{p}"], ["{qty} {unit}{name}", "{p}"], ["{name}", "{qty}{unit}", "{p}"], ["{qty}{unit}", "{name}", "{p}"], ["{name} ({qty}{unit})", "{p}"], ["{p}", "{qty}{unit}", "{name}"]))
-    unit = words.pick(("", " x", "x", " units", " st", " pk", " times", "*", " ea", " no."))
+    """A form of items put together by chance, never one that is kept for the test, and the line above it, if its parts are columns."""
+    mark = words.pick(("+ ", "> ", "~ ", ". ", "> > ", "# ", "({n}) ", "{n}: ", "", "", ""))
+    between = words.pick((" - ", " : ", " ~ ", " / ", " -> ", ", ", "; ", "{gap}", " .. ", "\t", " || ", ";", " > "))
+    parts = words.pick((["{name}", "{p}"], ["{qty} {unit}{name}", "{p}"], *[["{name}", "{qty}{unit}", "{p}"], ["{qty}{unit}", "{name}", "{p}"]] * 3, ["{name} ({qty}{unit})", "{p}"], ["{p}", "{qty}{unit}", "{name}"]))
+    unit = words.pick(("", "", "", " x", "x", " units", " st", " pk", " times", "*", " ea", " no."))
+    columns = len(parts) == 3
+    if columns and words.maybe(0.4):
+        # The number of the line is a column too.
+        mark, parts = "", ["{n}", *parts]
     form = (mark + between.join(parts)).replace("{unit}", unit + " " if "} {unit}{name" in "".join(parts) and unit else unit)
-    return form.replace("{qty}  ", "{qty} ")
+    heads = {"{n}": ("No", "Pos", "#", "Line"), "{name}": ("Item", "Article", "Description", "What"), "{q": ("Qty", "Pcs", "Quantity", "Count"), "{p}": ("Price", "Amount", "Cost")}
+    header = between.replace("{gap}", "   ").join(words.pick(next(heads[start] for start in heads if part.startswith(start))) for part in parts) if columns else None
+    return form.replace("{qty}  ", "{qty} "), header
 
 
 def item_line(page, form, gap, **values):

@@ -66,6 +66,7 @@ class Chats:
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.start, self.end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
+        self.pieces = sorted({token.lower() for token in tokenizer.get_vocab() if len(token) > 1 and token.isascii() and token.isalpha()})
         self.system, self.user, self.assistant, self.line = (tokenizer.encode(text).ids for text in ("system\n", "user\n", "assistant\n", "\n"))
 
     def prompt(self, request):

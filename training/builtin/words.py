@@ -121,9 +121,11 @@ CODAS = ["", "", "", "", "", "", *"n r l s t m d k x".split(), *"b g p ck nd nt 
 class Words:
     """Draws words of one part of the pools with its own generator of chances."""
 
-    def __init__(self, seed, test=False):
+    def __init__(self, seed, test=False, pieces=()):
         self.chance = random.Random(seed)
         self.test = test
+        # What a vocabulary joins words from, in lower case: for training, so that every token is copied now and then, not only those of frequent names.
+        self.pieces = () if test else pieces
         # 0 for short documents in few forms, 1 for everything.
         self.level = 1.0
 
@@ -142,8 +144,11 @@ class Words:
     def made_up(self):
         """A word nobody knows, in lower case, of this part."""
         while True:
-            syllables = self.pick((1, 2, 2, 2, 2, 3, 3))
-            word = "".join(self.pick(ONSETS) + self.pick(VOWELS) + self.pick(CODAS) for _ in range(syllables))
+            if self.pieces and self.maybe(0.4):
+                word = "".join(self.pick(self.pieces) for _ in range(self.pick((1, 2, 2, 3))))
+            else:
+                syllables = self.pick((1, 2, 2, 2, 2, 3, 3))
+                word = "".join(self.pick(ONSETS) + self.pick(VOWELS) + self.pick(CODAS) for _ in range(syllables))
             if 3 <= len(word) <= 11 and is_for_test(word) == self.test:
                 return word
 
@@ -238,8 +243,9 @@ class Words:
         return self.of(JOB) if style < 0.92 else f"{self.of(JOB)} {self.name_word()}"
 
     def city(self):
-        if not self.test and self.maybe(0.15):
-            return f"{self.pick(TOWN_BEGINNINGS)} {self.made_up().capitalize()}"
+        if not self.test and self.maybe(0.3):
+            beginning = self.pick(TOWN_BEGINNINGS) if self.maybe(0.5) else self.made_up()[: self.number(2, 8)].capitalize()
+            return f"{beginning}{self.pick((' ', ' ', ' ', '-', ' am ', ' upon ', ' de '))}{self.made_up().capitalize()}"
         return self.of(CITY) if self.maybe(0.6) else self.made_up().capitalize()
 
     def street(self):
