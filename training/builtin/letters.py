@@ -8,9 +8,9 @@ from .documents import Figure, Page
 from .trade import place
 from .words import pool
 
-def halves(phrases):
-    """Every fifth phrase is kept for the test."""
-    return [p for i, p in enumerate(phrases) if i % 5 != 4], [p for i, p in enumerate(phrases) if i % 5 == 4]
+def halves(phrases, more=()):
+    """Every fifth phrase is kept for the test; `more` are for training alone."""
+    return [p for i, p in enumerate(phrases) if i % 5 != 4] + list(more), [p for i, p in enumerate(phrases) if i % 5 == 4]
 
 
 PHRASES = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
@@ -19,7 +19,7 @@ OPENERS = pool("Hello, Hi, Hi there, Dear team, Dear Sir or Madam, Good morning,
 CLOSERS = pool("Regards, Best regards, Kind regards, Thanks, Many thanks, Thank you, Best, Cheers, Yours sincerely, Greetings, All the best, Best wishes, Yours, Warm regards")
 
 # Common words, of the phrases for training.
-COMMON = sorted({word for phrases in [*(topic["phrases"] for topic in TOPICS.values()), *PHRASES["reviews"].values()] for phrase in halves(phrases)[0] for word in re.findall(r"\b[a-z]{2,}\b", re.sub(r"<\w+>", "", phrase))})
+COMMON = sorted({word for phrase in sum([topic["more"] for topic in TOPICS.values()] + list(PHRASES["more reviews"].values()), []) for word in re.findall(r"\b[a-z]{2,}\b", re.sub(r"<\w+>", "", phrase))})
 
 # More ways to begin and to end, put together, for training alone.
 ODD_OPENERS = (
@@ -170,7 +170,7 @@ def support(words, level=1.0):
     topic = words.pick(list(TOPICS))
     product = words.item()
     used = {"product": product, "company": words.merchant(), "code": words.code(), "date": page.dates.write(page.dates.draw()), "amount": page.money.certain(words.number(199, 29999))}
-    phrases = halves(TOPICS[topic]["phrases"])[words.test]
+    phrases = halves(TOPICS[topic]["phrases"], TOPICS[topic]["more"])[words.test]
     sentences = [words.pick(phrases)]
     if words.maybe(0.4 * level):
         other = words.pick(phrases)
@@ -201,7 +201,7 @@ def review(words, level=1.0):
     product = words.item() if words.maybe(0.7) else words.merchant()
     stars = words.number(4, 5) if mood == "positive" else words.number(1, 2) if mood == "negative" else 3
     values = {"product": product}
-    phrases = halves(PHRASES["reviews"][mood])[words.test]
+    phrases = halves(PHRASES["reviews"][mood], PHRASES["more reviews"][mood])[words.test]
     picked = [words.pick(phrases)]
     for _ in range(words.number(0, 2)):
         other = words.pick(phrases)

@@ -61,7 +61,7 @@ class Tasks(unittest.TestCase):
             self.assertTrue(all(is_for_test(words.made_up()) == test for _ in range(2000)))
             self.assertTrue(all(is_for_test(words.of(pool)) == test for pool in (letters.OPENERS, letters.CLOSERS) for _ in range(50)))
         for topic in letters.TOPICS.values():
-            training, test = letters.halves(topic["phrases"])
+            training, test = letters.halves(topic["phrases"], topic["more"])
             self.assertFalse(set(training) & set(test))
             self.assertGreaterEqual(len(test), 2)
 
