@@ -18,7 +18,7 @@ const RECEIPT = 'What is the total?\n\nMill Lane Bakery\n14 March 2026\n2 x Rye 
 /** The model that is part of this page: loaded when nobody chooses another. @type {KnownModel} */
 export const builtIn = {
   name: 'Fanlight reader',
-  about: 'Part of this page. Reads short receipts, invoices, cards and messages; may slip in long lists of items.',
+  about: 'Part of this page. Reads short receipts, invoices, cards and messages; may slip in long lists, and mix up the lines of a card.',
   url: 'models/fanlight-builtin-q8_0.gguf',
   bytes: 3_133_376,
   plain: true,
