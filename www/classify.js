@@ -100,17 +100,17 @@ async function classifyTable() {
     // Rows without text keep their place, and get no label.
     const places = texts.flatMap((each, at) => (each.trim() === '' ? [] : [at]));
     if (places.length === 0) throw new Error('There is no text in this column.');
-    /** @type {typeof found} */
-    const mine = (found = []);
+    found = [];
     const began = performance.now();
     showTable(texts, 0);
     let done = 0;
     for await (const each of model.classify(places.map((at) => texts[at] ?? ''), labels(), { signal, truncate: true })) {
-      if (found !== mine) return; // of another table
-      mine[places[done++] ?? 0] = each;
+      if (signal.aborted) return; // another table is there
+      found[places[done++] ?? 0] = each;
       showTable(texts, (performance.now() - began) / 1000);
     }
-    mine.length = texts.length;
+    if (signal.aborted) return;
+    found.length = texts.length;
     showTable(texts, (performance.now() - began) / 1000);
   });
 }

@@ -2,7 +2,7 @@
 
 import { orAborted } from './client.js';
 import { aborted, FanlightError, type FanlightErrorCode } from './errors.js';
-import { chooseBuild, chooseTransport, detectFeatures, type Features } from './features.js';
+import { chooseBuild, chooseTransport, detectFeatures, type Features, MOST_SHARDS } from './features.js';
 import { judge, megabytes, type ShardBytes, SHARD_LIMIT } from './fit.js';
 import { compileEngine } from './module.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
@@ -62,7 +62,6 @@ export interface FitModel {
 }
 
 const OPTIONS = new Set(['threads', 'contextLength', 'kvType', 'predict', 'transport', 'cache', 'memory', 'signal']);
-const MOST_SHARDS = 64;
 
 /** Says whether a model will run here, and what it will take: reads only the headers of its files. */
 export async function canRun(source: ModelPart | readonly ModelPart[], options: CanRunOptions = {}): Promise<Fit> {

@@ -72,7 +72,7 @@ const WORTH_SHARING = 64e6;
 /** What one shard can hold: a wasm memory ends at 4 GiB, and weights are not all that is in it. */
 const SHARD_BYTES = 3e9;
 /** What the engine allows; a file whose length is hidden counts as endless. */
-const MOST_SHARDS = 64;
+export const MOST_SHARDS = 64;
 
 /** How many shards for a model of so many bytes, when nobody said. */
 export function defaultShards(bytes: number, transport: 'shared' | 'messages', cores: number): number {

@@ -4,7 +4,7 @@ import { Crew, orAborted } from './client.js';
 import { aborted, asFanlightError, FanlightError, invalidArgument } from './errors.js';
 import { checkFallback, type Fallback, type Remote } from './fallback.js';
 import { measure } from './events.js';
-import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features } from './features.js';
+import { chooseBuild, chooseTransport, defaultShards, detectFeatures, type Features, MOST_SHARDS } from './features.js';
 import { Model, type ModelInfo } from './model.js';
 import { checkSignal, flag, known, number, oneOf } from './params.js';
 import { compileEngine, fetchConstraints } from './module.js';
@@ -278,7 +278,6 @@ interface Settings {
 }
 
 const OPTIONS = new Set(['onProgress', 'signal', 'threads', 'contextLength', 'kvType', 'predict', 'build', 'transport', 'cache', 'integrity', 'constraints', 'memory', 'share', 'fallback']);
-const MOST_SHARDS = 64;
 
 function checkOptions(value: LoadOptions): Settings {
   const options = known('Fanlight.load', value, OPTIONS);

@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FanlightError } from '../dist/errors.js';
+import { measureAt } from '../dist/header.js';
+import { models } from '../dist/models.js';
+import { spawnWorker } from '../dist/spawn.js';
 import { fakeCrew } from './support/fake-crew.mjs';
 
 const THREE = 't0 t1 t2 ';
@@ -153,6 +156,29 @@ test('a trap while tokens are counted ends the model, too', async (t) => {
   await assert.rejects(model.countTokens('abc'), { code: 'worker-crashed' });
   await closed;
   assert.equal(alive(), 0);
+});
+
+test('a worker that the browser refuses, and arguments of another type, fail with their code', async (t) => {
+  const { Worker } = globalThis;
+  t.after(() => (globalThis.Worker = Worker));
+  globalThis.Worker = /** @type {any} */ (function () {
+    throw new DOMException('of another origin', 'SecurityError');
+  });
+  assert.throws(() => spawnWorker(), { code: 'unsupported-browser', message: /own origin/ });
+  const { model } = await fakeCrew(t, 1);
+  const nothing = /** @type {any} */ (undefined);
+  await assert.rejects(model.detokenize(nothing), { code: 'invalid-argument', message: /^ids:/ });
+  for (const files of [nothing, ['no file']]) {
+    await assert.rejects(models.import('http://127.0.0.1:1/a.gguf', files), { code: 'invalid-argument', message: /^files:/ });
+  }
+});
+
+test('a file that ends inside its header is malformed', async () => {
+  const glue = /** @type {any} */ ({
+    estimate: (/** @type {import('../dist/header.js').Beginning[]} */ [file]) => file?.read(100, new Uint8Array(10)),
+  });
+  const measuring = measureAt(glue, [new Blob(['GGUF and no more'])], () => ({ shards: 1 }), new AbortController().signal);
+  await assert.rejects(measuring, { code: 'malformed-file', message: /ends at byte 16/ });
 });
 
 test('a model whose constraints never come can be disposed', async (t) => {
