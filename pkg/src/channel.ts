@@ -44,10 +44,11 @@ export interface CallOptions<Event> {
 
 /** The calling end. */
 export class Caller<M extends Calls> {
+  /** No two calls of this page have the same number: a late answer to one that was given up is an answer to no other. */
+  static #next = 0;
   readonly #port: Port;
   readonly #pending = new Map<number, Pending>();
   readonly #silence: Silence | undefined;
-  #next = 0;
   #broken: FanlightError | undefined;
 
   /** `onSilence` is called when the other end does not answer any more; without it, nobody notices. `now`: a clock, for tests. */
@@ -77,7 +78,7 @@ export class Caller<M extends Calls> {
     const { signal, transfer = [], onEvent, inSteps = false } = options;
     if (this.#broken) return Promise.reject(this.#broken);
     if (signal?.aborted) return Promise.reject(aborted(signal.reason));
-    const id = this.#next++;
+    const id = Caller.#next++;
     const cancel = () => this.#port.postMessage({ id, cancel: true }, []);
     const answer = new Promise<M[K]['result']>((resolve, reject) => {
       try {
@@ -100,6 +101,12 @@ export class Caller<M extends Calls> {
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
     this.#silence?.end();
+  }
+
+  /** Somebody else is asked from here on: cancels what is pending, if anybody hears it, and rejects it with the reason. */
+  abandon(reason: FanlightError): void {
+    for (const id of this.#pending.keys()) this.#port.postMessage({ id, cancel: true }, []);
+    this.fail(reason);
   }
 
   #receive(reply: Reply<M>): void {

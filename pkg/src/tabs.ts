@@ -117,8 +117,8 @@ export class SharedHost implements Host {
     options: { signal?: AbortSignal | undefined; onEvent(event: GenerateEvent): void },
   ): Promise<GenerateResult> {
     if (this.#ended) throw this.#ended;
-    if (this.#loaded) return (await this.#loaded).crew.generate(request, options);
     const { signal, onEvent } = options;
+    if (this.#loaded) return (await orAborted(this.#loaded, signal)).crew.generate(request, options);
     return orAborted(this.#send('generate', request, { ...(signal && { signal }), onEvent }), signal);
   }
 
@@ -172,7 +172,7 @@ export class SharedHost implements Host {
 
   /** Another tab leads, or this one does: what had not begun is asked again. */
   #leaderChanged(leader: Caller<TabCalls>): void {
-    this.#leader.fail(GONE);
+    this.#leader.abandon(GONE);
     this.#leader = leader;
     for (const errand of this.#errands) {
       if (!errand.begun) {

@@ -68,6 +68,29 @@ test('a cancelled call is still answered', async (t) => {
   assert.equal(await waiting, 'cancelled');
 });
 
+test('what is given up is cancelled over there, and its late answer is an answer to nothing else', async (t) => {
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => port1.close());
+  /** @type {any[]} */
+  const heard = [];
+  port2.addEventListener('message', ({ data }) => heard.push(data));
+  port2.start();
+  /** @type {Caller<TestCalls>} */
+  const before = new Caller(port1);
+  const given = before.call('wait', null);
+  before.abandon(new FanlightError('closed', 'Another is asked.'));
+  await assert.rejects(given, { code: 'closed' });
+  /** @type {Caller<TestCalls>} */
+  const after = new Caller(port1);
+  const answer = after.call('wait', null);
+  while (heard.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  const [old, cancel, call] = heard;
+  assert.deepEqual([cancel, call.kind], [{ id: old.id, cancel: true }, 'wait']);
+  port2.postMessage({ id: old.id, kind: 'result', result: 'late' });
+  port2.postMessage({ id: call.id, kind: 'result', result: 'right' });
+  assert.equal(await answer, 'right');
+});
+
 test('a call that is cancelled before it was made is not made', async (t) => {
   await assert.rejects(pair(t).call('wait', null, { signal: AbortSignal.abort() }), { code: 'aborted' });
 });
@@ -198,24 +221,29 @@ test('what the other end is at decides how long it may be silent', async (t) => 
   /** @type {(event: MessageEvent) => void} */
   let hear = () => {};
   let lost = 0;
-  const port = { postMessage() {}, addEventListener: (/** @type {string} */ _, /** @type {typeof hear} */ listener) => (hear = listener) };
+  let id = 0;
+  const port = {
+    /** @param {any} message */
+    postMessage: (message) => (id = message.id),
+    addEventListener: (/** @type {string} */ _, /** @type {typeof hear} */ listener) => (hear = listener),
+  };
   const caller = new Caller(port, () => (lost += 1), now);
   const say = (/** @type {object} */ data) => hear(new MessageEvent('message', { data }));
   say({}); // it is there
   const abort = new AbortController();
   const first = caller.call('work', 1, { signal: abort.signal });
-  say({ id: 0, kind: 'alive' });
+  say({ id, kind: 'alive' });
   looks(PATIENCE.cancelled / 100 + 1);
   abort.abort();
-  say({ id: 0, kind: 'event' });
+  say({ id, kind: 'event' });
   looks(PATIENCE.cancelled / 100);
-  say({ id: 0, kind: 'result', result: 'done' });
+  say({ id, kind: 'result', result: 'done' });
   assert.equal(await first, 'done');
   looks(PATIENCE.atOnce / 100);
   void caller.call('work', 2, { inSteps: true });
-  say({ id: 1, kind: 'alive' });
+  say({ id, kind: 'alive' });
   looks(PATIENCE.atOnce / 100);
-  say({ id: 1, kind: 'event' });
+  say({ id, kind: 'event' });
   looks(SHORT);
   assert.equal(lost, 0);
   looks(1);
