@@ -81,6 +81,24 @@ test('a split model, a stored one and a file of the visitor are refused likewise
   await refused({ file: true });
 });
 
+test('what is stored of a download that broke off needs no more room', async (t) => {
+  const server = await serve(t);
+  const lab = await Lab.open(await launch(t), server);
+  const needed = async () => (await lab.get('canRun', { source: TINY, threads: 1 })).model.storage.needed;
+  assert.equal(await needed(), tiny.length);
+  server.fault = ({ path }) => (path.endsWith('.gguf') ? { stallAfter: 1_500_000 } : undefined);
+  const broken = lab.call('load', { source: TINY, abort: 'download' });
+  await lab.reached(1_400_000);
+  await lab.call('abort', 'download');
+  assert.equal((await broken).error?.code, 'aborted');
+  server.fault = () => undefined;
+  const [{ bytes }] = await lab.get('models', ['list']);
+  assert.ok(bytes >= 1 << 20, `${bytes}`);
+  assert.equal(await needed(), tiny.length - bytes);
+  await lab.load(TINY);
+  assert.equal(await needed(), 0);
+});
+
 test('what the engine cannot run is said as well', async (t) => {
   const folder = await folderOf(t, {
     'page.gguf': '<!DOCTYPE html><html></html>',

@@ -154,6 +154,48 @@ test('a full context drops the oldest turns, and tells', async (t) => {
   assert.ok(found.again > 0 && found.usage <= 160);
 });
 
+test('what a tool has done is not done again when its answer does not fit', async (t) => {
+  const { page: tab, chat } = await page(t, { contextLength: 320 });
+  const { tools, messages } = chat('tool-call');
+  const found = await tab.evaluate(
+    async ([tool, asked]) => {
+      const { LanguageModel } = /** @type {Any} */ (globalThis);
+      let calls = 0;
+      const execute = () => {
+        calls += 1;
+        return 'rain '.repeat(300);
+      };
+      const { name, description, parameters: inputSchema } = tool;
+      const session = await LanguageModel.create({ tools: [{ name, description, inputSchema, execute }] });
+      await session.append([{ role: 'user', content: 'Hello!' }, { role: 'assistant', content: 'Hello!' }]);
+      const failed = await session.prompt(asked).catch((/** @type {Any} */ error) => error.name);
+      return { failed, calls };
+    },
+    /** @type {const} */ ([tools[0].function, messages[0].content]),
+  );
+  assert.deepEqual(found, { failed: 'QuotaExceededError', calls: 1 });
+});
+
+test('after its workers died, the next session has a model again', async (t) => {
+  const { lab, page: tab, chat } = await page(t);
+  const ask = (/** @type {string} */ text) => {
+    return tab.evaluate(async (text) => {
+      const { LanguageModel } = /** @type {Any} */ (globalThis);
+      const before = await LanguageModel.availability();
+      const session = await LanguageModel.create();
+      return [before, await session.prompt(text).catch((/** @type {Any} */ error) => error.name)];
+    }, text);
+  };
+  const { messages, message } = chat('thanks');
+  const text = messages[0].content;
+  assert.deepEqual(await ask(text), ['downloadable', message.content]);
+  await lab.killWorker(0);
+  // Whoever asks before it is noticed hears of it.
+  const [, answer] = await ask(text);
+  assert.ok([message.content, 'OperationError'].includes(answer), answer);
+  assert.equal((await ask(text))[1], message.content);
+});
+
 test('aborts and refusals have the names that the API prescribes', async (t) => {
   const { page: tab, chat } = await page(t);
   const found = await tab.evaluate(async () => {

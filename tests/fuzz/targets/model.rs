@@ -1,9 +1,10 @@
-//! Any bytes as a model: measured, opened and loaded, or refused.
+//! Any bytes as a model: measured, opened, loaded and asked, or refused.
 
 #![no_main]
 
 use fanlight::model::Options;
 use fanlight::session::{Session, estimate};
+use fanlight_fuzz::run;
 use libfuzzer_sys::fuzz_target;
 
 /// Files beyond this would only be slow.
@@ -30,5 +31,12 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut session) = Session::open(&[&bytes], &options) else {
         return;
     };
-    while let Ok(false) = session.load_step(&[&bytes]) {}
+    loop {
+        match session.load_step(&[&bytes]) {
+            Ok(false) => continue,
+            Ok(true) => break,
+            Err(_) => return,
+        }
+    }
+    let _ = run(&mut session, vec![1, 2, 3], 2);
 });
