@@ -223,9 +223,14 @@ pub fn run(session: &mut Session, prompt: Vec<u32>, more: usize) -> fanlight::Re
         ignore_end: true,
         ..Request::default()
     })?;
-    while session.run()? != Event::Done {}
-    session.take_output();
-    Ok(())
+    loop {
+        match session.run()? {
+            Event::Done => return Ok(()),
+            Event::Output => drop(session.take_output()),
+            Event::Pause => {}
+            Event::Exchange(_) => unreachable!("there is one shard"),
+        }
+    }
 }
 
 /// The session that a conversation of so many tokens leaves, as it is saved.
