@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Brings what the page needs from elsewhere into www/vendor/, and makes a static site of it all.
 
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -168,7 +169,7 @@ async function pageFiles() {
   const own = entries
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(WWW, path.join(entry.parentPath, entry.name)))
-    .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^(vendor\/)?[^/]+\.js$/.test(file));
+    .filter((file) => !/\.d\.ts$|(^|\/)tsconfig[.\w]*\.json$|^(vendor\/)?[^/]+\.js$|^vendor\/files\.json$/.test(file));
   own.push(...SCRIPTS.map((name) => `vendor/${name}`));
   return own.sort();
 }
@@ -180,12 +181,35 @@ async function writeSite(out) {
   await rm(out, { recursive: true, force: true });
   const files = await pageFiles();
   const engines = modules.map((module) => `vendor/fanlight/${module}`);
-  for (const file of [...files, ...engines, 'sw.js', 'vendor/files.json']) {
-    await cp(path.join(WWW, file), path.join(out, file), { dereference: true });
-  }
+  for (const file of [...files, ...engines]) await cp(path.join(WWW, file), path.join(out, file), { dereference: true });
+  await writeFile(path.join(out, 'sw.js'), await releaseOf(out, files, engines));
   await writeFile(path.join(out, '.nojekyll'), ''); // GitHub Pages: as it is
   const { version } = JSON.parse(await readFile(path.join(ROOT, 'pkg/package.json'), 'utf8'));
-  console.log(`site.mjs: Fanlight ${version}, ${files.length + engines.length + 3} files in ${out}`);
+  console.log(`site.mjs: Fanlight ${version}, ${files.length + engines.length + 2} files in ${out}`);
+}
+
+/**
+ * The service worker of this site: it knows every file by its sum, so that it serves those of one release only.
+ * @param {string} out
+ * @param {string[]} files
+ * @param {string[]} engines kept when they are used: of the engines a browser needs only one
+ */
+async function releaseOf(out, files, engines) {
+  /** @type {Record<string, string>} */
+  const sums = {};
+  for (const file of [...files, ...engines]) {
+    if (!file.endsWith('.gguf')) sums[file] = sumOf(await readFile(path.join(out, file)));
+  }
+  const release = { name: sumOf(JSON.stringify(sums)), first: files.filter((file) => !LATER.test(file)), sums };
+  const text = await readFile(path.join(WWW, 'sw.js'), 'utf8');
+  const filled = text.replace(/^const RELEASE = .*$/m, () => `const RELEASE = ${JSON.stringify(release)};`);
+  if (filled === text) throw new Error('sw.js has no place for the list of files');
+  return filled;
+}
+
+/** The first eight bytes of a SHA-256. @param {string | Buffer} data */
+function sumOf(data) {
+  return createHash('sha256').update(data).digest('hex').slice(0, 16);
 }
 
 const { values } = parseArgs({

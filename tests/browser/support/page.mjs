@@ -26,7 +26,8 @@ export async function loaded(page) {
 export async function keptForLater(page) {
   const isKept = () =>
     page.evaluate(async () => {
-      const kept = await (await caches.open('fanlight-page')).keys();
+      const name = (await caches.keys()).find((name) => name.startsWith('fanlight-page'));
+      const kept = name ? await (await caches.open(name)).keys() : [];
       return navigator.serviceWorker.controller !== null && kept.some(({ url }) => url.endsWith('.wasm'));
     });
   while (!(await isKept())) await page.waitForTimeout(50); // the test's own time limit ends it
