@@ -50,7 +50,8 @@ async function main(named) {
   const code = await run('cargo', [...build, '--target', host], env);
   if (code !== 0) return code;
   const corpora = path.join(ROOT, 'build/fuzz');
-  await run(path.join(targetDir, host, 'release/seeds'), [], { ...env, FANLIGHT_SEEDS: corpora }, () => false);
+  const seeded = await run(path.join(targetDir, host, 'release/seeds'), [], { ...env, FANLIGHT_SEEDS: corpora });
+  if (seeded !== 0) throw new Error(`the seeds were not written: exit code ${seeded}`);
   let failed = 0;
   for (const target of targets) {
     if (!all.includes(target)) throw new Error(`no target ${target}: expected ${all.join(', ')}`);
@@ -62,7 +63,11 @@ async function main(named) {
     if (existsSync(dictionary)) options.push(`-dict=${dictionary}`);
     const binary = path.join(targetDir, host, 'release', target);
     const kept = (await readdir(FINDINGS)).filter((name) => name.startsWith(`${target}-`));
-    for (const name of kept) failed += (await run(binary, [path.join(FINDINGS, name)], env, () => false)) ? 1 : 0;
+    for (const name of kept) {
+      if ((await run(binary, [path.join(FINDINGS, name)], env, () => false)) === 0) continue;
+      console.log(`${target}: FAILS AGAIN: tests/fuzz/findings/${name}`);
+      failed += 1;
+    }
     let done = '';
     const status = await run(binary, [corpus, '-print_final_stats=1', '-max_len=65536', ...options], env, (line) => {
       done = /^stat::number_of_executed_units:\s*(\d+)/.exec(line)?.[1] ?? done;

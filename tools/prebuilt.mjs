@@ -25,7 +25,8 @@ export function stampIn(folder) {
 export async function sourcesOf() {
   const entries = await readdir(path.join(ROOT, 'src'), { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
-  files.push(...['Cargo.toml', 'Cargo.lock', 'tools/bindgen/Cargo.lock', 'tools/wasm.mjs'].map((name) => path.join(ROOT, name)));
+  const tools = ['bindgen/src/main.rs', 'bindgen/Cargo.toml', 'bindgen/Cargo.lock', 'wasm.mjs', 'rust-wasm.sh'].map((name) => `tools/${name}`);
+  files.push(...['Cargo.toml', 'Cargo.lock', ...tools].map((name) => path.join(ROOT, name)));
   return sha256(...(await Promise.all(files.sort().map((file) => readFile(file)))));
 }
 

@@ -6,8 +6,10 @@
 // the sources have changed since.
 
 import { spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { folderOf, sourcesOf, stampIn } from './prebuilt.mjs';
 import { serve } from './serve.mjs';
 
 const HELP = `start.mjs [options]: builds and serves the page; the options are those of serve.mjs`;
@@ -31,6 +33,11 @@ async function main() {
   const libraries = run('make', ['--no-print-directory', 'node_modules/.package-lock.json']);
   const all = await Promise.allSettled([modules, libraries]);
   for (const result of all) if (result.status === 'rejected') throw result.reason;
+  // The glue of an older module would go into the scripts, and then meet the new one.
+  const sources = await sourcesOf();
+  for (const folder of LATER.map(folderOf)) {
+    if ((await stampIn(folder)).sources !== sources) await rm(folder, { recursive: true, force: true });
+  }
   await run('make', ['--no-print-directory', 'js']);
 
   // Gently: somebody is looking at the page.

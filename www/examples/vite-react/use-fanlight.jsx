@@ -11,6 +11,7 @@ export function useFanlight(url) {
 
   useEffect(() => {
     const abort = new AbortController();
+    setState({ ready: false, share: 0, error: undefined });
     const onProgress = ({ loaded, total }) => setState((now) => ({ ...now, share: total ? loaded / total : 0 }));
     Fanlight.load(url, { signal: abort.signal, onProgress }).then(
       (loaded) => {
@@ -44,7 +45,7 @@ export function Ask({ url }) {
   const onSubmit = (event) => {
     event.preventDefault();
     const content = new FormData(event.target).get('question');
-    void ask([{ role: 'user', content }], setAnswer);
+    ask([{ role: 'user', content }], setAnswer).catch(({ message }) => setAnswer(message));
   };
   if (error) return <p role="alert">{error.message}</p>;
   if (!ready) return <progress value={share} aria-label="Loading the model" />;
