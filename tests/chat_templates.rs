@@ -705,6 +705,11 @@ fn hostile_templates_end_in_an_error() {
             "deep blocks",
             format!("{}x{}", "{% if 1 %}".repeat(5000), "{% endif %}".repeat(5000)),
         ),
+        (
+            "a chain of branches",
+            format!("{{% if x %}}{}{{% endif %}}", "{% elif x %}".repeat(90_000)),
+        ),
+        ("nothing, counted", "{{ 'a'.count('') }}".into()),
         ("a slice by steps of nothing", "{{ 'abc'[::0] }}".into()),
         ("a slice of a number", "{{ (1)[::2] }}".into()),
         ("a slice by words", "{{ 'abc'[::'a'] }}".into()),

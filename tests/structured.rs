@@ -437,5 +437,63 @@ fn thoughts_are_free_and_the_answer_after_them_is_not() {
             "{}",
             held.text
         );
+        // A grammar knows nothing of the line breaks that come with the end of thoughts.
+        for budget in [0, 3] {
+            let mut request = chat(item);
+            let fields = json!({"constraint": {"lark": "start: \"yes\" | \"no\""}, "thinkingBudget": budget});
+            let fields = ask(fields);
+            (request.constraint, request.thinking_budget) = (fields.constraint, fields.thinking_budget);
+            let held = engine.run(request, never).unwrap();
+            assert!(
+                ["yes", "no"].contains(&held.text.as_str()),
+                "{name}, {budget}: {}",
+                held.text
+            );
+        }
+    }
+}
+
+#[test]
+fn a_marker_in_thoughts_is_talk() {
+    for name in ["recital-qwen3", "recital-qwen35"] {
+        let Some(path) = shared(&format!("models/{name}-q8_0.gguf")) else {
+            return;
+        };
+        let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
+        let marker = engine.0[0].tokenizer().unwrap().encode("<tool_call>", true);
+        assert_eq!(marker.len(), 1);
+        let bias = json!({ marker[0].to_string(): 1000 });
+        // Only Qwen 3.5's template opens the thoughts itself.
+        for thinking in [false, name == "recital-qwen35"] {
+            let fields = json!({
+                "tools": weather(), "maxTokens": 60, "templateVariables": {"enable_thinking": thinking},
+                "sampling": {"temperature": 0, "logit_bias": bias}
+            });
+            let output = engine.run(ask(fields), never).unwrap();
+            // Outside of thoughts the same marker begins a call that obeys the schemas.
+            assert_eq!(are_calls(&output), !thinking, "{name}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn one_call_at_most_ends_the_answer() {
+    for name in ["recital-qwen3", "recital-qwen35"] {
+        let Some(expected) = shared(&format!("models/{name}.expected.json")) else {
+            return;
+        };
+        let expected = json_file(&expected);
+        let item = expected["items"].as_array().unwrap().iter();
+        let item = item.clone().find(|item| item["name"] == "tool").unwrap();
+        let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
+        let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
+        for one_call in [false, true] {
+            let mut request = chat(item);
+            (request.one_call, request.ignore_end, request.max_tokens) = (one_call, true, Some(200));
+            let output = engine.run(request, never).unwrap();
+            assert!(!output.tool_calls.is_empty());
+            let ended = output.finish_reason == Some(FinishReason::ToolCalls);
+            assert_eq!(ended, one_call, "{name}: {output:?}");
+        }
     }
 }

@@ -43,6 +43,13 @@ pub(super) fn method(state: &State, value: &Value, name: &str, args: &[Value]) -
     if name == "format" {
         check_format(value, args)?;
     }
+    // Nothing is everywhere in a text: it would be counted without end.
+    if name == "count" && args.first().is_some_and(|arg| arg.as_str() == Some("")) {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "count: found \"\", expected a text",
+        ));
+    }
     unknown_method_callback(state, value, name, args)
 }
 

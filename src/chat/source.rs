@@ -10,13 +10,16 @@ use crate::{Error, Kind, Result};
 /// chain of operators, and in a browser the stack ends after some 3,000.
 const MAX_TAG: usize = 1000;
 
+/// The most `elif`s in a template: the engine recurses over those of one `if`.
+const MAX_BRANCHES: usize = 500;
+
 /// The text as the engine takes it.
 pub(super) fn prepared(source: &str) -> Result<String> {
     Ok(without_generation_tags(&with_checked_slices(source)?))
 }
 
 /// Writes `x[a:b:c]` as a call of [`SLICE`]: the engine's own slices with a step panic where they run past an end.
-/// Refuses tags of more than [`MAX_TAG`] words and signs.
+/// Refuses tags of more than [`MAX_TAG`] words and signs, and more than [`MAX_BRANCHES`] branches.
 fn with_checked_slices(source: &str) -> Result<String> {
     let mut edits = Vec::new();
     for_each_tag(source, |words| slices(source, words, &mut edits))?;
@@ -68,6 +71,7 @@ fn slices(source: &str, words: &[Range<usize>], edits: &mut Vec<(Range<usize>, S
 /// not within brackets.
 fn for_each_tag(source: &str, mut work: impl FnMut(&[Range<usize>])) -> Result<()> {
     let mut words = Vec::new();
+    let mut branches = 0;
     let mut at = 0;
     while let Some(found) = source[at..].find('{') {
         at += found + 1;
@@ -105,6 +109,15 @@ fn for_each_tag(source: &str, mut work: impl FnMut(&[Range<usize>])) -> Result<(
                 let message = format!("chat template: a tag with more than {MAX_TAG} words and signs");
                 return Err(Error::new(Kind::Template, message));
             }
+        }
+        let first = words
+            .iter()
+            .map(|word| &source[word.clone()])
+            .find(|word| !matches!(*word, "-" | "+"));
+        branches += usize::from(close == "%}" && first == Some("elif"));
+        if branches > MAX_BRANCHES {
+            let message = format!("chat template: more than {MAX_BRANCHES} branches (elif)");
+            return Err(Error::new(Kind::Template, message));
         }
         work(&words);
     }

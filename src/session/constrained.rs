@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::chat::tools::{CallPattern, Callable, Format};
 use crate::constrain::{Constraints, Grammar, Pattern};
 use crate::error::{Error, Kind, Result};
-use crate::session::gate::{Begins, Gate};
+use crate::session::gate::{Begins, Gate, Markers};
 use crate::session::request::{Request, Shape, ToolChoice, invalid};
 use crate::tokenizer::{TokenKind, Tokenizer};
 
@@ -48,7 +48,15 @@ impl Request {
                     ));
                 }
                 None => match calls.opening {
-                    Some(opening) => (Grammar::Pattern(calls.rest), Begins::AtMarkers(vec![opening])),
+                    Some(opening) => {
+                        let markers = Markers {
+                            marker: Some(opening),
+                            once: self.one_call,
+                            thoughts: talk.thoughts,
+                            thinking: talk.thinking,
+                        };
+                        (Grammar::Pattern(calls.rest), Begins::AtMarkers(markers))
+                    }
                     None => return Ok(None),
                 },
             },

@@ -17,8 +17,33 @@ pub(super) enum Begins {
     AtOnceOr { open: u32, close: &'static str },
     /// After the thoughts, which are open.
     AfterThoughts { close: &'static str },
-    /// After each occurrence of one of these markers, up to the end of what the grammar says; in between, anything goes.
-    AtMarkers(Vec<&'static str>),
+    /// After each occurrence of a marker, up to the end of what the grammar says; in between, anything goes.
+    AtMarkers(Markers),
+}
+
+/// Where constraints begin in an answer that may do without.
+#[derive(Debug, Clone)]
+pub(super) struct Markers {
+    /// What a constraint begins after; nothing any more when it could not begin.
+    pub(super) marker: Option<&'static str>,
+    /// The answer ends with the first.
+    pub(super) once: bool,
+    /// What opens and ends the model's thoughts, in which a marker is talk.
+    pub(super) thoughts: Option<(&'static str, &'static str)>,
+    /// They are open.
+    pub(super) thinking: bool,
+}
+
+impl Markers {
+    /// What is waited for.
+    fn awaited(&self) -> impl Iterator<Item = &'static str> {
+        let (open, close) = self.thoughts.unzip();
+        let [marker, open, close] = match self.thinking {
+            true => [None, None, close],
+            false => [self.marker, open, None],
+        };
+        [marker, open, close].into_iter().flatten()
+    }
 }
 
 /// Tokens before the end of the budget at which an end is kept in reach, at least.
@@ -50,6 +75,8 @@ pub(super) struct Gate {
     is_hopeless: bool,
     /// So many tokens before the end of the budget, an end is kept in reach.
     zone: usize,
+    /// Thoughts have just ended.
+    is_fresh: bool,
 }
 
 /// What is to be done with a token that was drawn.
@@ -90,6 +117,7 @@ impl Gate {
             is_ending: false,
             is_hopeless: false,
             zone: NEAR_THE_END,
+            is_fresh: false,
         })
     }
 
@@ -144,7 +172,9 @@ impl Gate {
         let overruns = self.constraint.is_none()
             && self
                 .after_marker(bytes(tokenizer, id))
-                .is_some_and(|rest| !rest.iter().all(u8::is_ascii_whitespace));
+                .is_some_and(|(marker, rest)| {
+                    self.is_begun_by(marker) && !rest.iter().all(u8::is_ascii_whitespace)
+                });
         if overruns {
             if !self.limited {
                 self.mask = TokenMask::all(self.mask.vocabulary());
@@ -212,9 +242,18 @@ impl Gate {
                 return Ok(());
             }
         }
+        let bytes = bytes(tokenizer, id);
         if let Some(constraint) = self.constraint.as_mut() {
+            // The line breaks after thoughts that were ended are none of a grammar that does not know of them.
+            let is_blank = std::mem::take(&mut self.is_fresh) && bytes.iter().all(u8::is_ascii_whitespace);
+            let size = self.mask.vocabulary();
+            if is_blank && !TokenMask::from_words(constraint.allowed()?, size).contains(id) {
+                self.is_fresh = true;
+                return Ok(());
+            }
             constraint.accept(id)?;
-            if constraint.is_complete() && matches!(self.begins, Begins::AtMarkers(_)) {
+            if constraint.is_complete() && matches!(&self.begins, Begins::AtMarkers(markers) if !markers.once)
+            {
                 self.constraint = None;
                 self.ending = None;
                 self.is_ending = false;
@@ -223,18 +262,31 @@ impl Gate {
             }
             return Ok(());
         }
-        let bytes = bytes(tokenizer, id);
-        if self.after_marker(bytes).is_some() {
+        if let Some(marker) = self.after_marker(bytes).map(|(marker, _)| marker) {
             self.tail.clear();
+            if !self.is_begun_by(marker) {
+                if let Begins::AtMarkers(markers) = &mut self.begins {
+                    markers.thinking = !markers.thinking;
+                }
+                return Ok(());
+            }
             match (self.constraints.begin(&self.grammar), &mut self.begins) {
-                (Ok(constraint), _) => self.constraint = Some(constraint),
+                (Ok(constraint), begins) => {
+                    self.is_fresh = !matches!(begins, Begins::AtMarkers(_));
+                    self.constraint = Some(constraint);
+                }
                 // A call that need not have been made is not held to what cannot be enforced.
-                (Err(_), Begins::AtMarkers(markers)) => markers.clear(),
+                (Err(_), Begins::AtMarkers(markers)) => markers.marker = None,
                 (Err(error), _) => return Err(error),
             }
         } else {
             self.tail.extend_from_slice(bytes);
-            let longest = self.markers().map(str::len).max().unwrap_or(0);
+            let longest = self
+                .markers()
+                .iter()
+                .map(|marker| marker.len())
+                .max()
+                .unwrap_or(0);
             let keep = self.tail.len().min(longest);
             self.tail.drain(..self.tail.len() - keep);
         }
@@ -253,24 +305,33 @@ impl Gate {
         self.is_ending && (self.is_complete() || self.ending.as_ref().is_some_and(VecDeque::is_empty))
     }
 
-    fn markers(&self) -> impl Iterator<Item = &'static str> {
-        let (one, several): (Option<&'static str>, &[&'static str]) = match &self.begins {
-            Begins::AtOnce => (None, &[]),
-            Begins::AtOnceOr { close, .. } | Begins::AfterThoughts { close } => (Some(*close), &[]),
-            Begins::AtMarkers(markers) => (None, markers),
-        };
-        one.into_iter().chain(several.iter().copied())
+    /// What is waited for.
+    fn markers(&self) -> Vec<&'static str> {
+        match &self.begins {
+            Begins::AtOnce => Vec::new(),
+            Begins::AtOnceOr { close, .. } | Begins::AfterThoughts { close } => vec![*close],
+            Begins::AtMarkers(markers) => markers.awaited().collect(),
+        }
     }
 
-    /// What follows the marker that ends within these bytes.
-    fn after_marker<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+    /// Whether the constraint begins after this marker; after the others, thoughts begin or end.
+    fn is_begun_by(&self, marker: &str) -> bool {
+        match &self.begins {
+            Begins::AtMarkers(markers) => !markers.thinking && markers.marker == Some(marker),
+            _ => true,
+        }
+    }
+
+    /// The first marker that ends within these bytes, and what follows it.
+    fn after_marker<'b>(&self, bytes: &'b [u8]) -> Option<(&'static str, &'b [u8])> {
         let text = [&self.tail, bytes].concat();
-        let ends = self.markers().filter_map(|marker| {
-            let marker = marker.as_bytes();
-            let at = text.windows(marker.len()).position(|window| window == marker)?;
-            (at + marker.len()).checked_sub(self.tail.len())
+        let ends = self.markers().into_iter().filter_map(|marker| {
+            let at = text
+                .windows(marker.len())
+                .position(|window| window == marker.as_bytes())?;
+            Some(((at + marker.len()).checked_sub(self.tail.len())?, marker))
         });
-        ends.min().map(|end| &bytes[end..])
+        ends.min().map(|(end, marker)| (marker, &bytes[end..]))
     }
 }
 

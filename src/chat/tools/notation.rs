@@ -69,6 +69,9 @@ const REMARKS: [&str; 11] = [
 /// Items of an array that has a most, at most.
 const MOST_ITEMS: u64 = 32;
 
+/// Parts of a pattern, at most: members that may be left out, and items, are written once for each way to be there.
+const MOST_PARTS: usize = 5000;
+
 /// Values of `schema`, which is part of `root`; `None` if the notation cannot say it.
 pub(super) fn value<N: Notation>(
     notation: &N,
@@ -162,11 +165,24 @@ pub(super) fn members<N: Notation>(
         ))
     };
     let members = properties.iter().map(member).collect::<Option<Vec<_>>>()?;
+    let first = members.iter().take_while(|(_, is_required)| !is_required).count();
+    if members.iter().map(|(member, _)| parts(member)).sum::<usize>() * (first + 1) > MOST_PARTS {
+        return None;
+    }
     let inside = listed(&members, N::COMMA);
     let (open, close) = (word(written.open), word(written.close));
     Some(Pattern::Sequence(
         [open].into_iter().chain(inside).chain([close]).collect(),
     ))
+}
+
+/// How much there is of a pattern.
+fn parts(pattern: &Pattern) -> usize {
+    match pattern {
+        Pattern::Sequence(several) | Pattern::Choice(several) => 1 + several.iter().map(parts).sum::<usize>(),
+        Pattern::Optional(one) | Pattern::List(one, _) => 1 + parts(one),
+        _ => 1,
+    }
 }
 
 /// Nothing but what is listed may be a member.
@@ -212,6 +228,9 @@ fn array<N: Notation>(
         }
         (_, Some(most)) => {
             let most = most.filter(|most| (least..=MOST_ITEMS).contains(most))?;
+            if parts(&item) * most as usize > MOST_PARTS {
+                return None;
+            }
             let items: Vec<_> = (0..most).map(|at| (item.clone(), at < least)).collect();
             match nested(&items, N::COMMA) {
                 Some(items) => Some(items),
@@ -256,16 +275,21 @@ pub(super) fn count(schema: &Map<String, Value>) -> String {
 fn has_type(value: &Value, types: &Value) -> bool {
     match types {
         Value::Array(types) => types.iter().any(|one| has_type(value, one)),
-        one => match one.as_str() {
-            Some("null") => value.is_null(),
-            Some("boolean") => value.is_boolean(),
-            Some("string") => value.is_string(),
-            Some("number") => value.is_number(),
-            Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-            Some("array") => value.is_array(),
-            Some("object") => value.is_object(),
-            _ => false,
-        },
+        one => one.as_str().is_some_and(|name| is_of(value, name)),
+    }
+}
+
+/// Whether the type of this name has this value.
+pub(super) fn is_of(value: &Value, name: &str) -> bool {
+    match name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        _ => false,
     }
 }
 
@@ -288,4 +312,36 @@ fn choice(patterns: impl Iterator<Item = Option<Pattern>>) -> Option<Pattern> {
 
 fn word(text: &str) -> Pattern {
     Pattern::Text(text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::tools::{Callable, Format};
+
+    /// An object of `count` members that may be left out, so many levels deep.
+    fn deep(levels: usize, count: usize) -> Value {
+        let inside = match levels {
+            0 => json!({"type": "boolean"}),
+            _ => deep(levels - 1, count),
+        };
+        let members = (0..count).map(|at| (format!("m{at}"), inside.clone()));
+        json!({"type": "object", "additionalProperties": false, "properties": members.collect::<Map<_, _>>()})
+    }
+
+    #[test]
+    fn what_would_grow_without_measure_is_not_said() {
+        for (levels, count, said) in [(0, 12, true), (1, 5, true), (2, 12, false), (3, 8, false)] {
+            let tool = Callable {
+                name: "f".into(),
+                arguments: deep(levels, count),
+            };
+            for format in [Format::Gemma, Format::Lfm] {
+                let pattern = format.pattern(std::slice::from_ref(&tool), false, |marker| {
+                    Pattern::Text(marker.into())
+                });
+                assert_eq!(pattern.is_some(), said, "{format:?}, {levels} levels of {count}");
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@
 use serde_json::{Map, Value};
 
 use super::live::Live;
+use super::notation::is_of;
 use super::problem::{Problem, Read, after, parsed};
 use super::{Parsed, ToolCall};
 
@@ -34,9 +35,10 @@ fn read(body: &str, tools: Option<&Value>) -> Read<ToolCall> {
             };
         }
         let (key, value) = parameter(rest)?;
-        // The value ends before the newline that precedes its closing tag; a value on one line ends at the tag.
-        let (text, after) = end_of_lines(value)
-            .or_else(|| value.split_once(END))
+        // A value in lines may lack the last newline.
+        let (text, after) = value
+            .end()
+            .or_else(|| value.text.split_once(END))
             .ok_or(Problem::End)?;
         // The first one counts.
         arguments
@@ -56,7 +58,7 @@ pub(super) fn follow(body: &str, tools: Option<&Value>, live: &mut Live) {
         let schema = live.name().and_then(|name| schema_of(name, tools));
         loop {
             let (key, value) = parameter(live.rest(body).trim_start())?;
-            let (text, after) = end_of_lines(value).ok_or(Problem::End)?;
+            let (text, after) = value.end().ok_or(Problem::End)?;
             live.argument(key, &typed(text, &types_in(schema, key)));
             live.go_to(body.len() - after.len());
         }
@@ -73,26 +75,38 @@ fn function(body: &str) -> Read<(&str, &str)> {
     }
 }
 
-/// The name of the parameter that begins here, and what follows it.
-fn parameter(text: &str) -> Read<(&str, &str)> {
+/// The name of the parameter that begins here, and its value with what follows it.
+fn parameter(text: &str) -> Read<(&str, Begun<'_>)> {
     let rest = match after(text, "<parameter=") {
         Err(_) if "</function>".starts_with(text) => return Err(Problem::End),
         rest => rest?,
     };
     let (key, value) = rest.split_once('>').ok_or(Problem::End)?;
-    Ok((key, value.strip_prefix('\n').unwrap_or(value)))
+    let in_lines = value.starts_with('\n');
+    let text = value.strip_prefix('\n').unwrap_or(value);
+    Ok((key, Begun { text, in_lines }))
+}
+
+/// A value, and what follows it.
+struct Begun<'a> {
+    text: &'a str,
+    /// It has lines of its own.
+    in_lines: bool,
+}
+
+impl<'a> Begun<'a> {
+    /// The text of the value, and what follows its closing tag. It ends before the newline that precedes this tag; on one line, at the tag.
+    fn end(&self) -> Option<(&'a str, &'a str)> {
+        // An empty value leaves the closing tag on the first line.
+        match self.text.strip_prefix(END) {
+            Some(after) => Some(("", after)),
+            None if self.in_lines => self.text.split_once("\n</parameter>"),
+            None => self.text.split_once(END),
+        }
+    }
 }
 
 const END: &str = "</parameter>";
-
-/// The text of a value that ends with a line, and what follows its closing tag.
-fn end_of_lines(value: &str) -> Option<(&str, &str)> {
-    // An empty value leaves the closing tag on the first line.
-    match value.strip_prefix(END) {
-        Some(after) => Some(("", after)),
-        None => value.split_once("\n</parameter>"),
-    }
-}
 
 /// `function.parameters.properties` of the tool with this name.
 fn schema_of<'a>(name: &str, tools: Option<&'a Value>) -> Option<&'a Value> {
@@ -135,21 +149,22 @@ pub(super) fn types_of(schema: &Value) -> Vec<&str> {
     }
 }
 
-/// Only a string: the text itself. Otherwise JSON if it is JSON (or one of Python's constants), else the text.
+/// JSON if it is JSON (or one of Python's constants), else the text itself. Where a text is allowed, nothing else of a type that is not.
 fn typed(text: &str, types: &[&str]) -> Value {
-    if types == ["string"] {
-        return text.into();
-    }
-    match text.trim() {
-        "True" => true.into(),
-        "False" => false.into(),
-        "None" => Value::Null,
-        trimmed => match serde_json::from_str::<Value>(trimmed) {
-            // Quoted text in a place for a string or something else is more likely meant to be quoted.
-            Ok(Value::String(_)) if types.contains(&"string") || types.is_empty() => text.into(),
-            Ok(value) => value,
-            Err(_) => text.into(),
-        },
+    let read = match text.trim() {
+        "True" => Some(true.into()),
+        "False" => Some(false.into()),
+        "None" => Some(Value::Null),
+        trimmed => serde_json::from_str::<Value>(trimmed).ok(),
+    };
+    let takes_text = types.is_empty() || types.contains(&"string");
+    match read {
+        // Quoted text in a place for a string or something else is more likely meant to be quoted.
+        Some(Value::String(_)) if takes_text => text.into(),
+        Some(value) if types.is_empty() || !takes_text || types.iter().any(|name| is_of(&value, name)) => {
+            value
+        }
+        _ => text.into(),
     }
 }
 
@@ -169,14 +184,16 @@ mod tests {
     fn the_schema_decides_the_type() {
         let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {
             "text": {"type": "string"}, "count": {"type": "integer"}, "both": {"type": ["string", "number"]},
-            "kind": {"enum": ["1", "2"]}, "deep": {"anyOf": [{"type": "object"}, {"type": "null"}]}
+            "kind": {"enum": ["1", "2"]}, "deep": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+            "zip": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "none": {"type": ["string", "null"]}
         }}}}]);
         let body = "\n<function=f>\n<parameter=text>\n3\n</parameter>\n<parameter=count>\n3\n</parameter>\n\
             <parameter=both>\n3\n</parameter>\n<parameter=kind>\n1\n</parameter>\n<parameter=deep>\n{\"a\": [1]}\n\
-            </parameter>\n<parameter=new>\nTrue\n</parameter>\n</function>\n";
+            </parameter>\n<parameter=zip>\n01234\n</parameter>\n<parameter=none>\nNone\n</parameter>\n\
+            <parameter=new>\nTrue\n</parameter>\n</function>\n";
         assert_eq!(
             arguments(body, Some(&tools)),
-            json!({"text": "3", "count": 3, "both": 3, "kind": "1", "deep": {"a": [1]}, "new": true})
+            json!({"text": "3", "count": 3, "both": 3, "kind": "1", "deep": {"a": [1]}, "zip": "01234", "none": null, "new": true})
         );
     }
 
@@ -196,6 +213,9 @@ mod tests {
             json!({"x": ""})
         );
         assert_eq!(arguments("<function=f>\n</function>", None), json!({}));
+        let mixed =
+            "<function=f>\n<parameter=a>1</parameter>\n<parameter=code>\nx\n</parameter>\n</function>";
+        assert_eq!(arguments(mixed, None), json!({"a": 1, "code": "x"}));
     }
 
     #[test]

@@ -63,7 +63,10 @@ impl Leader {
         let mut ids = self.with_bos(self.tokenizer.encode_spans(&spans));
         let mut options = ReplyOptions::for_prompt(template, &input)?;
         self.requests += 1;
-        options.id_salt = self.requests;
+        // After another start the same request has the same number, but hardly the same prompt.
+        options.id_salt = ids.iter().fold(self.requests, |salt, id| {
+            (salt ^ u64::from(*id)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
         let thinks = options.reasoning.is_some_and(|family| {
             !spans
                 .last()
@@ -111,7 +114,7 @@ pub(super) fn spelling(tokenizer: &Tokenizer, id: u32) -> String {
 /// How the tokens are spelled that text from a message must never become.
 pub(super) fn control_spellings(tokenizer: &Tokenizer) -> Vec<String> {
     (0..tokenizer.len() as u32)
-        .filter(|id| tokenizer.kind(*id) == TokenKind::Control)
+        .filter(|id| matches!(tokenizer.kind(*id), TokenKind::Control | TokenKind::Unknown))
         .map(|id| spelling(tokenizer, id))
         .filter(|text| !text.is_empty())
         .collect()
