@@ -748,3 +748,21 @@ fn parameters_are_read_and_checked() {
     }
     assert!(p().validate().is_ok() && Params::greedy().validate().is_ok());
 }
+
+#[test]
+fn no_repetition_reaches_over_a_line_unless_a_request_says_so() {
+    let breakers = |sampling: serde_json::Value| {
+        let request = serde_json::json!({"prompt": "x", "sampling": sampling});
+        let request: fanlight::session::Request = serde_json::from_value(request).unwrap();
+        let bytes = |text: &str| text.bytes().map(u32::from).collect();
+        request.params(&Params::default(), bytes).unwrap().dry_breakers
+    };
+    assert_eq!(
+        breakers(serde_json::json!({"dry_multiplier": 0.5})),
+        [[10], [58], [34], [42]]
+    );
+    let own = serde_json::json!({"dry_multiplier": 0.5, "dry_sequence_breakers": ["ab"]});
+    assert_eq!(breakers(own), [[97, 98]]);
+    assert!(breakers(serde_json::json!({"dry_multiplier": 0.5, "dry_sequence_breakers": []})).is_empty());
+    assert!(breakers(serde_json::json!({})).is_empty());
+}

@@ -124,6 +124,8 @@ async function fresh(event, name) {
   });
   if (!here) return coming;
   event.waitUntil(coming.catch(() => {}));
+  // `make start` keeps those waiting who ask for an engine that is not yet compiled: the one before will not do.
+  if (name.includes('/wasm/')) return coming.catch(() => here);
   /** @type {Promise<Response>} */
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE, here));
   return Promise.race([coming.catch(() => here), late]);

@@ -181,7 +181,7 @@ impl Leader {
             Some(reply) => self.defaults.chat(reply.thinks, &request.sampling),
             None => self.defaults.text(),
         };
-        let params = request.params(defaults, |text| self.tokenizer.encode(text, false))?;
+        let params = request.params(defaults, |text| self.tokenizer.encode_continuation(text))?;
         if let Some((id, _)) = params
             .logit_bias
             .iter()

@@ -215,11 +215,21 @@ impl Request {
                 None => return Err(invalid(format!("sampling has no field {name}"))),
             }
         }
-        let params: Params = serde_json::from_value(fields).map_err(|e| invalid(format!("sampling: {e}")))?;
+        let mut params: Params =
+            serde_json::from_value(fields).map_err(|e| invalid(format!("sampling: {e}")))?;
+        let told = ["dry_sequence_breakers", "dry_breakers"]
+            .iter()
+            .any(|name| self.sampling.contains_key(*name));
+        if !told && params.dry_multiplier != 0.0 && params.dry_breakers.is_empty() {
+            params.dry_breakers = DRY_BREAKERS.map(tokenize).into();
+        }
         params.validate()?;
         Ok(params)
     }
 }
+
+/// Over these no repetition reaches, unless a request names others.
+const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 /// OpenAI's `{"token id": bias}` as pairs.
 fn logit_bias(name: &str, value: &Value) -> Result<Value> {
