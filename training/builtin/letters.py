@@ -65,7 +65,7 @@ def card(words, level=1.0):
         contact.append(words.pick((site, page.pair(page.label("Web", "Website", "W"), site))))
     where = place(page) if words.maybe(0.6) else []
     words.chance.shuffle(contact)
-    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 6, 6, 7, 8), odd=0.6)
+    order = page.form({"person first": 0, "company first": 1, "company last": 2, "one line": 3, "title first": 4, "contact first": 5}, new=("title first", "contact first"), usual="person first", more=(6, 6, 6, 7, 8), odd=0.3)
     if order == 0:
         page.put(person_line, *title, company, *where, *contact)
     elif order == 1:

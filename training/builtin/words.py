@@ -211,12 +211,13 @@ class Words:
         """What a line of a receipt sells."""
         style = self.chance.random()
         noun = self.of(NOUN) if self.maybe(0.6) else self.name_word()
+        kind = self.any_word().capitalize() if not self.test and self.maybe(0.5) else self.of(ADJECTIVE)
         if style < 0.26:
             name = noun
         elif style < 0.46:
-            name = f"{self.of(ADJECTIVE)} {noun}"
+            name = f"{kind} {noun}"
         elif style < 0.58:
-            name = f"{self.of(ADJECTIVE)} {noun.lower()}"
+            name = f"{kind} {noun.lower()}"
         elif style < 0.72:
             name = f"{self.name_word()} {noun}"
         elif style < 0.78:
@@ -225,7 +226,7 @@ class Words:
             amount = self.number(2, 99) * self.pick((1, 5, 10)) if self.maybe(0.7) else self.pick(("0.5", "1.5", "0.75", "2.5", "0.33"))
             name = f"{noun} {amount}{self.pick(('', '', ' '))}{self.pick(('g', 'ml', 'cm', 'W', 'l', 'kg', 'mm'))}"
         elif style < 0.91:
-            name = f"{self.of(ADJECTIVE)} {self.name_word()} {noun}"
+            name = f"{kind} {self.name_word()} {noun}"
         elif style < 0.94:
             name = f"{self.pick(('Box', 'Pack', 'Roll', 'Bag', 'Set', 'Bottle'))} of {noun.lower()}"
         elif style < 0.955:
@@ -236,11 +237,16 @@ class Words:
 
     def job(self):
         style = self.chance.random()
+        field = self.any_word().capitalize() if not self.test and self.maybe(0.6) else self.of(JOB_FIELD)
         if style < 0.6:
-            return f"{self.of(JOB_FIELD)} {self.of(JOB)}"
+            return f"{field} {self.of(JOB)}"
         if style < 0.7:
-            return f"Head of {self.of(JOB_FIELD)}"
+            return f"Head of {field}"
         return self.of(JOB) if style < 0.92 else f"{self.of(JOB)} {self.name_word()}"
+
+    def any_word(self):
+        """A word of any kind, for training: what stands first says nothing of what follows."""
+        return self.of(self.pick((NOUN, ADJECTIVE, LAST, FIRST))) if self.maybe(0.5) else self.made_up()
 
     def city(self):
         if not self.test and self.maybe(0.3):
@@ -257,7 +263,7 @@ class Words:
 
     def odd_street(self):
         """A name of a street as there are many, for training."""
-        style, word = self.chance.random(), self.of(self.pick((NOUN, ADJECTIVE, LAST, FIRST))) if self.maybe(0.4) else self.made_up().capitalize()
+        style, word = self.chance.random(), self.any_word().capitalize()
         if style < 0.25:
             return f"{word} {self.pick(STREET_KINDS)}"
         if style < 0.5:
