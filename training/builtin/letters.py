@@ -99,6 +99,16 @@ def any_words(words):
     return " ".join(words.pick(COMMON) if words.maybe(0.7) else words.made_up() for _ in range(words.number(1, 4))).capitalize()
 
 
+def sentence(words, key, values):
+    """A phrase of the pool `key` with its one value; for training, now and then any words around the value."""
+    if not words.test and words.maybe(0.4):
+        (value,) = values.values()
+        # Where the things begin that are ordered in one line, nothing else would tell.
+        between = ": " if key == "order" and "\n" not in value else words.pick((" ", " ", " ", ": "))
+        return f"{any_words(words)}{between}{value}" + words.pick(("", ".", f" {any_words(words).lower()}."))
+    return spin(words, words.pick(halves(PHRASES[key])[words.test]), values)
+
+
 def letter(page, person, sentences):
     """A message: greeting, sentences, the name below."""
     words = page.words
@@ -143,15 +153,15 @@ def order(words, level=1.0):
         things = "\n" + "\n".join(mark + part for part in parts) + "\n"
     values = {"things": things}
     person = page.know("customer", words.person()) if words.maybe(0.9) else None
-    first = spin(words, words.pick(halves(PHRASES["order"])[words.test]), values)
+    first = sentence(words, "order", values)
     sentences = [first + ("." if listed == 0 else "\n")]
     if words.maybe(0.5):
         _, by = page.date("date")
-        sentences.append(spin(words, words.pick(halves(PHRASES["order by"])[words.test]), {"date": by}))
+        sentences.append(sentence(words, "order by", {"date": by}))
     if words.maybe(0.5):
         where = ", ".join(place(page))
         if where:
-            sentences.append(spin(words, words.pick(halves(PHRASES["order to"])[words.test]), {"place": where}))
+            sentences.append(sentence(words, "order to", {"place": where}))
     contacts(page, person, sentences)
     return letter(page, person, sentences)
 
@@ -187,7 +197,7 @@ def support(words, level=1.0):
         if key in page.fields and used[name] not in text:
             del page.fields[key], page.printed[key]
     if "number" not in page.fields and words.maybe(0.35):
-        extra = spin(words, words.pick(halves(PHRASES["order number"])[words.test]), {"code": page.know("number", used["code"])})
+        extra = sentence(words, "order number", {"code": page.know("number", used["code"])})
         sentences.insert(words.number(0, len(sentences)), extra)
     person = page.know("customer", words.person()) if words.maybe(0.75) else None
     contacts(page, person, sentences)

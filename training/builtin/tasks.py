@@ -360,9 +360,9 @@ def example(words, level=1.0, kind=None, task=None):
     return made
 
 
-def stream(seed, test=False, pieces=()):
-    """An endless source of conversations; its level can be set between draws. `pieces`: see `Words`."""
-    words = Words(seed, test, pieces)
+def stream(seed, test=False, invented=()):
+    """An endless source of conversations; its level can be set between draws. `invented`: see `Words`."""
+    words = Words(seed, test, invented)
 
     def draw(level=1.0):
         return example(words, level)

@@ -57,7 +57,7 @@ class Tasks(unittest.TestCase):
 
     def test_training_and_test_share_no_made_up_word_and_no_phrase(self):
         for test in (False, True):
-            words = Words("made up", test, pieces=("lan", "ge", "or", "seat", "tle"))
+            words = Words("made up", test, invented=("lange", "orseat", "castle", "wangmo", "ringord"))
             self.assertTrue(all(is_for_test(words.made_up()) == test for _ in range(2000)))
             self.assertTrue(all(is_for_test(words.of(pool)) == test for pool in (letters.OPENERS, letters.CLOSERS) for _ in range(50)))
         for topic in letters.TOPICS.values():

@@ -52,7 +52,7 @@ GATE, RISE = 0.80, 0.002
 
 def chunk(seed, number, level, chats, test=False, count=CHUNK):
     """Conversations number `number` of the stream, as (ids, weights, kind of task); the same for the same arguments."""
-    draw = tasks.stream(f"{seed}:{number}", test, chats.pieces)
+    draw = tasks.stream(f"{seed}:{number}", test, () if test else chats.invented)
     made = [draw(level) for _ in range(count)]
     return [(*chats.conversation(item.turns, item.system), item.task) for item in made]
 

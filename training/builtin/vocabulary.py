@@ -5,6 +5,9 @@ space, a new line or a quotation mark, and copying it is copying ids.
 """
 
 import json
+import random
+from collections import Counter
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer, trainers
@@ -12,6 +15,7 @@ from tokenizers import Tokenizer, trainers
 from common import bpe
 
 from . import tasks
+from .words import is_for_test
 
 SIZE = 2048
 # Type 3 is a control token.
@@ -60,14 +64,43 @@ def saved(path):
     return Tokenizer.from_file(str(path))
 
 
+def invented(chats, count=30_000):
+    """
+    Words that nobody knows, in lower case, put together from tokens, those that answers seldom have more often: a token that was never
+    copied in training is not copied later.
+    """
+    draw, tokenizer, chance = tasks.stream("invented"), chats.tokenizer, random.Random("invented")
+    seen = Counter()
+    for _ in range(1500):
+        made = draw()
+        for ids, weights in (chats.turn(*turn) for turn in made.turns):
+            seen.update(token for token, weight in zip(ids, weights, strict=True) if weight)
+    tokens = sorted((token, number) for token, number in tokenizer.get_vocab().items() if len(token) > 1 and token.isascii() and token.isalpha())
+    texts = [token for token, _ in tokens]
+    shares = [1 / (2 + seen[number]) for _, number in tokens]
+    words = []
+    for wanted in chance.choices(tokens, shares, k=4 * count):
+        text, number = wanted
+        before = "" if text[0].isupper() else chance.choice(["", "", *texts]) if chance.random() < 0.3 else chance.choice(texts)
+        word = (before + text + (chance.choice(texts) if chance.random() < 0.5 else "")).lower()
+        written = word.upper() if text.isupper() else word.capitalize()
+        if 3 <= len(word) <= 11 and not is_for_test(word) and number in tokenizer.encode(written, add_special_tokens=False).ids:
+            words.append(word)
+    assert len(words) >= count, len(words)
+    return words[:count]
+
+
 class Chats:
     """Conversations -> ids, and how much each is worth learning. The template is spelled out here; `evaluate.py` compares."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.start, self.end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
-        self.pieces = sorted({token.lower() for token in tokenizer.get_vocab() if len(token) > 1 and token.isascii() and token.isalpha()})
         self.system, self.user, self.assistant, self.line = (tokenizer.encode(text).ids for text in ("system\n", "user\n", "assistant\n", "\n"))
+
+    @cached_property
+    def invented(self):
+        return invented(self)
 
     def prompt(self, request):
         return [self.start, *self.user, *self.tokenizer.encode(request, add_special_tokens=False).ids, self.end, *self.line, self.start, *self.assistant]

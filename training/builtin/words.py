@@ -121,11 +121,11 @@ CODAS = ["", "", "", "", "", "", *"n r l s t m d k x".split(), *"b g p ck nd nt 
 class Words:
     """Draws words of one part of the pools with its own generator of chances."""
 
-    def __init__(self, seed, test=False, pieces=()):
+    def __init__(self, seed, test=False, invented=()):
         self.chance = random.Random(seed)
         self.test = test
-        # What a vocabulary joins words from, in lower case: for training, so that every token is copied now and then, not only those of frequent names.
-        self.pieces = () if test else pieces
+        # Words made of a vocabulary's tokens, for training: so that every token is copied now and then, not only those of frequent names.
+        self.invented = () if test else invented
         # 0 for short documents in few forms, 1 for everything.
         self.level = 1.0
 
@@ -144,8 +144,8 @@ class Words:
     def made_up(self):
         """A word nobody knows, in lower case, of this part."""
         while True:
-            if self.pieces and self.maybe(0.4):
-                word = "".join(self.pick(self.pieces) for _ in range(self.pick((1, 2, 2, 3))))
+            if self.invented and self.maybe(0.6):
+                word = self.pick(self.invented)
             else:
                 syllables = self.pick((1, 2, 2, 2, 2, 3, 3))
                 word = "".join(self.pick(ONSETS) + self.pick(VOWELS) + self.pick(CODAS) for _ in range(syllables))
