@@ -99,6 +99,14 @@ def any_words(words):
     return " ".join(words.pick(COMMON) if words.maybe(0.7) else words.made_up() for _ in range(words.number(1, 4))).capitalize()
 
 
+def among_any(words, phrase):
+    """The phrase; for training, now and then with other common words beside the product, so that its end is not where known words follow."""
+    if words.test or not words.maybe(0.35):
+        return phrase
+    beside = " ".join(words.pick(COMMON) for _ in range(words.number(1, 3)))
+    return phrase.replace("<product>", words.pick((f"<product> {beside}", f"<product> {beside}", f"{beside} <product>")))
+
+
 def sentence(words, key, values):
     """A phrase of the pool `key` with its one value; for training, now and then any words around the value."""
     if not words.test and words.maybe(0.4):
@@ -113,12 +121,11 @@ def letter(page, person, sentences):
     """A message: greeting, sentences, the name below."""
     words = page.words
     greeting, closer = words.of(OPENERS), words.of(CLOSERS)
+    # Any words may stand there, for training.
+    odd = not words.test and words.maybe(0.35)
     if not words.test:
-        # Any words may stand there.
-        greeting, closer = (
-            any_words(words) if words.maybe(0.35) else spin(words, words.pick(odd)) if words.maybe(0.4) else each
-            for each, odd in ((greeting, ODD_OPENERS), (closer, ODD_CLOSERS))
-        )
+        greeting = any_words(words) if words.maybe(0.35) else spin(words, words.pick(ODD_OPENERS)) if words.maybe(0.4) else greeting
+        closer = any_words(words) if odd else spin(words, words.pick(ODD_CLOSERS)) if words.maybe(0.4) else closer
     greeting += words.pick((",", ",", "!", ""))
     closer += words.pick((",", ",", ""))
     body = words.pick((" ", " ", "\n")).join(sentences).replace("\n ", "\n").rstrip()
@@ -130,7 +137,9 @@ def letter(page, person, sentences):
     else:
         page.put(*head, body)
     if person:
-        page.put(*words.pick(((closer, person), (person,), (f"{closer} {person}",), (f"- {person}",))))
+        # Nobody could tell a name from any words before it.
+        together = (closer, person) if odd else (f"{closer} {person}",)
+        page.put(*words.pick(((closer, person), (person,), together, (f"- {person}",))))
     return page.finish()
 
 
@@ -190,7 +199,7 @@ def support(words, level=1.0):
     for name, key in (("product", "product"), ("amount", None), ("code", "number"), ("date", None)):
         if f"<{name}>" in said and key:
             page.know(key, used[name])
-    sentences = [spin(words, sentence, used) for sentence in sentences]
+    sentences = [spin(words, among_any(words, sentence), used) for sentence in sentences]
     # What a phrase may leave out is not known.
     text = " ".join(sentences)
     for name, key in (("product", "product"), ("code", "number")):
@@ -217,7 +226,7 @@ def review(words, level=1.0):
         other = words.pick(phrases)
         if other not in picked:
             picked.append(other)
-    sentences = [spin(words, phrase, values) for phrase in picked]
+    sentences = [spin(words, among_any(words, phrase), values) for phrase in picked]
     # The product is named by a sentence, or above.
     lines = []
     titled = product not in " ".join(sentences) or words.maybe(0.3)
