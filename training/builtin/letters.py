@@ -114,7 +114,7 @@ def sentence(words, key, values):
         # Where the things begin that are ordered in one line, nothing else would tell.
         between = ": " if key == "order" and "\n" not in value else words.pick((" ", " ", " ", ": "))
         return f"{any_words(words)}{between}{value}" + words.pick(("", ".", f" {any_words(words).lower()}."))
-    return spin(words, words.pick(halves(PHRASES[key])[words.test]), values)
+    return spin(words, words.pick(halves(PHRASES[key], PHRASES["more orders"][key])[words.test]), values)
 
 
 def letter(page, person, sentences):
