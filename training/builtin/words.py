@@ -6,6 +6,7 @@ itself: a word belongs to the same part in every run, on every machine.
 
 import hashlib
 import random
+from collections import deque
 
 # Of ten words, these go to the test.
 TEST_TENTHS = (3, 7)
@@ -126,6 +127,7 @@ class Words:
         self.test = test
         # Words made of a vocabulary's tokens, for training: so that every token is copied now and then, not only those of frequent names.
         self.invented = () if test else invented
+        self.lately = {}
         # 0 for short documents in few forms, 1 for everything.
         self.level = 1.0
 
@@ -207,11 +209,21 @@ class Words:
             return f"{name} {self.name_word()} {self.of(COMPANY)}"
         return f"{self.last()} & {self.last()}" if style < 0.90 else f"{name}-{self.name_word()}"
 
+    def again(self, of, word):
+        """The word; for training, now and then one of the last few instead, so that things of one list begin or end alike."""
+        if self.test:
+            return word
+        lately = self.lately.setdefault(of, deque(maxlen=4))
+        if lately and self.maybe(0.25):
+            return self.pick(lately)
+        lately.append(word)
+        return word
+
     def item(self):
         """What a line of a receipt sells."""
         style = self.chance.random()
-        noun = self.of(NOUN) if self.maybe(0.6) else self.name_word()
-        kind = self.any_word().capitalize() if not self.test and self.maybe(0.5) else self.of(ADJECTIVE)
+        noun = self.again("noun", self.of(NOUN) if self.maybe(0.6) else self.name_word())
+        kind = self.again("kind", self.any_word().capitalize() if not self.test and self.maybe(0.5) else self.of(ADJECTIVE))
         if style < 0.26:
             name = noun
         elif style < 0.46:
