@@ -179,7 +179,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "fifth evaluation")
+    examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "sixth evaluation")
     if options.requests:
         with options.requests.open("w", encoding="utf-8") as file:
             for made in examples:
