@@ -171,6 +171,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--count", type=int, default=700, help="conversations, of which six in ten are extractions")
+    parser.add_argument("--draw", default="sixth evaluation", help="another name, other conversations")
     parser.add_argument("--train", action="store_true", help="documents from the pools of training instead, to compare")
     parser.add_argument("--show", type=int, default=0, help="how many wrong answers to print")
     parser.add_argument("--requests", type=Path, help="write the requests in the engine's own form as JSON lines, and do nothing else")
@@ -179,7 +180,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else "sixth evaluation")
+    examples = draw(options.count, test=not options.train, seed="evaluation, training pools" if options.train else options.draw)
     if options.requests:
         with options.requests.open("w", encoding="utf-8") as file:
             for made in examples:
