@@ -375,18 +375,23 @@ fn a_call_is_made_where_one_must_be_and_its_arguments_obey_the_schema() {
     }
 }
 
+/// A model that recites, and one of the conversations that it knows by heart; nothing where the fixtures are absent.
+fn recital(name: &str, item: &str) -> Option<(Engine, Value)> {
+    let expected = json_file(&shared(&format!("models/{name}.expected.json"))?);
+    let items = expected["items"].as_array().unwrap();
+    let item = items.iter().find(|each| each["name"] == item).unwrap();
+    let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
+    let engine = Engine::load(&path, 1, Options::default()).unwrap();
+    Some((engine, item.clone()))
+}
+
 #[test]
 fn a_call_of_its_own_accord_is_held_to_the_schema_once_it_has_begun() {
     let mut calls = 0;
     for name in ["recital-qwen3", "recital-qwen35"] {
-        let Some(expected) = shared(&format!("models/{name}.expected.json")) else {
+        let Some((mut engine, item)) = recital(name, "tool") else {
             return;
         };
-        let expected = json_file(&expected);
-        let item = expected["items"].as_array().unwrap().iter();
-        let item = item.clone().find(|item| item["name"] == "tool").unwrap();
-        let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
-        let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
         // The call is known by heart, for Paris in celsius: that would break each of these schemas.
         for (field, values) in [
             ("unit", ["kelvin", "rankine"]),
@@ -394,7 +399,7 @@ fn a_call_of_its_own_accord_is_held_to_the_schema_once_it_has_begun() {
             ("city", ["Rome", "Oslo"]),
             ("city", ["Pa", "Parisienne"]),
         ] {
-            let mut request = chat(item);
+            let mut request = chat(&item);
             let tools = request.tools.as_mut().unwrap();
             tools[0]["function"]["parameters"]["properties"][field]["enum"] = json!(values);
             let output = engine.run(request, never).unwrap();
@@ -415,20 +420,11 @@ fn a_call_of_its_own_accord_is_held_to_the_schema_once_it_has_begun() {
 #[test]
 fn thoughts_are_free_and_the_answer_after_them_is_not() {
     for name in ["recital-qwen3", "recital-qwen35"] {
-        let Some(expected) = shared(&format!("models/{name}.expected.json")) else {
+        let Some((mut engine, item)) = recital(name, "think") else {
             return;
         };
-        let expected = json_file(&expected);
-        let item = expected["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|item| item["name"] == "think")
-            .unwrap();
-        let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
-        let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
-        let free = engine.run(chat(item), never).unwrap();
-        let mut request = chat(item);
+        let free = engine.run(chat(&item), never).unwrap();
+        let mut request = chat(&item);
         request.constraint = ask(json!({"constraint": {"schema": {"enum": ["yes", "no"]}}})).constraint;
         let held = engine.run(request, never).unwrap();
         assert_eq!(held.reasoning, free.reasoning);
@@ -439,7 +435,7 @@ fn thoughts_are_free_and_the_answer_after_them_is_not() {
         );
         // A grammar knows nothing of the line breaks that come with the end of thoughts.
         for budget in [0, 3] {
-            let mut request = chat(item);
+            let mut request = chat(&item);
             let fields = json!({"constraint": {"lark": "start: \"yes\" | \"no\""}, "thinkingBudget": budget});
             let fields = ask(fields);
             (request.constraint, request.thinking_budget) = (fields.constraint, fields.thinking_budget);
@@ -479,16 +475,11 @@ fn a_marker_in_thoughts_is_talk() {
 #[test]
 fn one_call_at_most_ends_the_answer() {
     for name in ["recital-qwen3", "recital-qwen35"] {
-        let Some(expected) = shared(&format!("models/{name}.expected.json")) else {
+        let Some((mut engine, item)) = recital(name, "tool") else {
             return;
         };
-        let expected = json_file(&expected);
-        let item = expected["items"].as_array().unwrap().iter();
-        let item = item.clone().find(|item| item["name"] == "tool").unwrap();
-        let path = project(&format!("../shared/fixtures/models/{name}-q8_0.gguf"));
-        let mut engine = Engine::load(&path, 1, Options::default()).unwrap();
         for one_call in [false, true] {
-            let mut request = chat(item);
+            let mut request = chat(&item);
             (request.one_call, request.ignore_end, request.max_tokens) = (one_call, true, Some(200));
             let output = engine.run(request, never).unwrap();
             assert!(!output.tool_calls.is_empty());

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 // Brings what the page needs from elsewhere into www/vendor/, and makes a static site of it all.
 
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, transform } from 'esbuild';
+import { sha256 } from './prebuilt.mjs';
 
 const HELP = `site.mjs [options]: fills www/vendor/ with what the page uses: this package (made smaller), marked and DOMPurify
 (Markdown to safe elements), tesseract.js (text from images), and the list of files that an offline page needs
@@ -209,7 +209,7 @@ async function releaseOf(out, files, engines) {
 
 /** The first eight bytes of a SHA-256. @param {string | Buffer} data */
 function sumOf(data) {
-  return createHash('sha256').update(data).digest('hex').slice(0, 16);
+  return sha256(Buffer.from(data)).slice(0, 16);
 }
 
 const { values } = parseArgs({
